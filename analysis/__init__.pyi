@@ -33,11 +33,11 @@ from analysis.optimal_size.estimate import Estimate as Estimate
 from analysis.optimal_size.estimators import estimate as estimate
 from analysis.referee.page import check as check
 from analysis.reporting.page import report as report
+from analysis.schedule_search import BestSchedule as BestSchedule
+from analysis.schedule_search import best_schedule as best_schedule
 from analysis.tables.loading import import_table as import_table
 from analysis.tables.loading import load as load
 from analysis.tables.runs import after as after
 from analysis.tables.runs import select as select
-from analysis.training_curves import BestSchedule as BestSchedule
-from analysis.training_curves import best_schedule as best_schedule
 
 __all__ = ["schedules"]  # a renamed import counts as private otherwise

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.codec import Result
 from analysis.errors import plural
-from analysis.results import Part, Result, Status
+from analysis.results import Part, Status
 from analysis.tables.cells import repeats
 from analysis.tables.runs import CONVENTIONS, select
 from analysis.tables.table import Table

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.codec import Result, plain
 from analysis.errors import AnalysisError, Argument, plural
 from analysis.fits.fitting import fit
 from analysis.fits.options import FitOptions
@@ -26,7 +27,6 @@ from analysis.fits.rows import prepare
 from analysis.fits.summary import split_text
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
-from analysis.results import Result, plain
 from analysis.tables.cells import tuned
 
 FOLDS = 10

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError, plural
-from analysis.results import Part, Result, Status
+from analysis.results import Part, Status
 
 FLAT = 0.05  # exponents below this are flat
 NEAR = 0.25  # and their interval must be: half way to 1/2, the smallest exponent of a wrong multiplier

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.codec import Result, parsed
 from analysis.errors import AnalysisError
 from analysis.fits import fitting
 from analysis.fits.intervals import intervals, new_run
@@ -25,7 +26,7 @@ from analysis.fits.prediction import Prediction
 from analysis.fits.result import CODES, Fit
 from analysis.laws.law import Law
 from analysis.laws.lookup import LAW
-from analysis.results import Result, Status, parsed
+from analysis.results import Status
 
 INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
 PAIRED = ("cluster", "wild-cluster")  # methods whose replicates are one draw of clusters

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import elementwise
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
 from analysis.fits.cost import Cost
@@ -18,7 +19,6 @@ from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
 from analysis.fits.result import Fit
 from analysis.fits.summary import count, number
-from analysis.results import Result
 
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
 EXACT = 1e-12  # in log x, of an answer

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from analysis.errors import plural
 from analysis.fits.result import Fit
 from analysis.fits.summary import ORIGINS, count, number, uncertain
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Score, Trial
-from analysis.optimal_size.isoflop import IsoFlop, Line
+from analysis.optimal_size.isoflop import SIZES, IsoFlop, Line
 
 
 def study_summary(
@@ -28,32 +29,62 @@ def study_summary(
         blocks += ["", "ISOFLOP", *_isoflop(isoflop)]
     if backtest is not None:
         blocks += ["", "BACK-TEST", *_backtest(backtest)]
+    for alike in _alike(trials):
+        blocks += ["", forecast_summary(alike, backtest)]
+    return "\n".join(blocks)
+
+
+def forecast_summary(trials: Sequence[Trial], backtest: BackTest | None = None) -> str:
+    """One forecast of all ``trials`` (seeds of one cell), the back-test beside it, and what became of each
+    target once that is known. What was not frozen before the target was begun is compared, not scored."""
+    blocks = ["FORECAST", *_forecast(trials, backtest)]
+    outcomes = dict[str, list[str]]()
     for trial in trials:
-        blocks += ["", trial_summary(trial, backtest)]
+        name = f"{_name(trial)}: " if len(trials) > 1 else ""
+        if trial.failure is not None:
+            lines = [f"  {name}no loss to hold the forecast against: {trial.failure}"]
+        elif trial.score is not None:
+            score = trial.score
+            compared = f"measured {score.loss:.4f}, the law gives {score.prediction:.4f}: {score.error:+.2%}"
+            lines = _score(name, score) if trial.origin == "frozen" else [f"  {name}{compared}"]
+        else:
+            continue
+        tested = trial.failure is not None or trial.origin == "frozen"
+        head = "OUTCOME" if tested else f"COMPARISON (no test of the law: {ORIGINS[trial.origin]})"
+        outcomes.setdefault(head, []).extend(lines)
+    for head, lines in outcomes.items():
+        blocks += ["", head, *lines]
     return "\n".join(blocks)
 
 
-def trial_summary(trial: Trial, backtest: BackTest | None = None) -> str:
-    """One forecast, the back-test beside it, and what became of its target once that is known. What was not
-    frozen before the target was begun is compared, not scored."""
-    blocks = ["FORECAST", *_forecast(trial, backtest)]
-    if trial.failure is not None:
-        blocks += ["", "OUTCOME", f"  no loss to hold the forecast against: {trial.failure}"]
-    elif trial.score is not None and trial.origin == "frozen":
-        blocks += ["", "OUTCOME", *_score(trial.score)]
-    elif trial.score is not None:
-        score = trial.score
-        blocks += [
-            "",
-            f"COMPARISON (no test of the law: {ORIGINS[trial.origin]})",
-            f"  measured {score.loss:.4f}, the law gives {score.prediction:.4f}: {score.error:+.2%}",
-        ]
-    return "\n".join(blocks)
+def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Trials whose forecasts say the same of one cell, together."""
+    groups = dict[Any, list[Trial]]()
+    for trial in trials:
+        said, target = trial.forecast, trial.forecast.target
+        key = (
+            trial.origin, *(target[x] for x in "NDC"), said.prediction,
+            *(said.interval[x] for x in ("level", "low", "high")),
+        )  # fmt: skip
+        groups.setdefault(key, []).append(trial)
+    return list(groups.values())
+
+
+def _name(trial: Trial) -> str:
+    return trial.forecast.target["label"] or trial.forecast.target["run_id"] or "the target"
 
 
 def _isoflop(iso: IsoFlop) -> list[str]:
-    lines = []
+    lines, few = [], [m for m in iso.minima if len(m.sizes) < SIZES]
+    if few:
+        have = f"{plural(len(few), 'budget')} of {len(iso.minima)}"
+        what = "has" if len(few) == 1 else "have"
+        lines.append(f"  {have} {what} fewer than the {SIZES} sizes that a parabola needs")
+    if len(few) == len(iso.minima):
+        return lines or [f"  {iso.message}"]
     for m in iso.minima:
+        if len(m.sizes) < SIZES:
+            continue
         if m.N is not None and m.D is not None and m.loss is not None:
             error = f" (+-{100 * m.se_log_N:.2g}%)" if m.se_log_N is not None else ""
             what = f"N* {count(m.N)}{error}, D* {count(m.D)}, loss {m.loss:.4g}"
@@ -95,20 +126,20 @@ def _backtest(test: BackTest) -> list[str]:
     return lines
 
 
-def _forecast(trial: Trial, test: BackTest | None) -> list[str]:
-    forecast = trial.forecast
+def _forecast(trials: Sequence[Trial], test: BackTest | None) -> list[str]:
+    origin, forecast = trials[0].origin, trials[0].forecast
     target, interval = forecast.target, forecast.interval
-    named = f"frozen as {forecast.hash}" if trial.origin == "frozen" else ORIGINS[trial.origin]
-    name = target["label"] or target["run_id"] or "the target"
+    hashes = ", ".join(trial.forecast.hash for trial in trials)
+    named = f"frozen as {hashes}" if origin == "frozen" else ORIGINS[origin]
     own = forecast.law_loss
     law = "" if own is None else f"; the law itself gives {own:.4f}"
     lines = [
-        f"  {name}: N = {count(target['N'])}, D = {count(target['D'])}, C = {target['C']:.3g} "
+        f"  {', '.join(map(_name, trials))}: N = {count(target['N'])}, D = {count(target['D'])}, "
+        f"C = {target['C']:.3g} "
         f"({forecast.extrapolation:.2g}x beyond the fitted runs)",
         f"  loss {forecast.prediction:.4f}, {interval['level']:.0%} interval for a new run "
         f"[{interval['low']:.4f}, {interval['high']:.4f}] ({named}){law}",
-        "  standard error "
-        + f"{forecast.se_log:.2%}: "
+        f"  standard error {forecast.se_log:.2%}: "
         + ", ".join(f"{k} {v:.2%}" for k, v in forecast.parts.items()),
     ]
     if test is not None and test.usable and test.bias is not None:
@@ -131,10 +162,10 @@ def _sensitivity(rows: Sequence[dict[str, float]], prediction: float) -> list[st
     return [f"  sensitivity to {name} ({pairs}): the forecast moves by {moved:.1%}"]
 
 
-def _score(score: Score) -> list[str]:
+def _score(name: str, score: Score) -> list[str]:
     where = "inside" if score.inside else "OUTSIDE"
     lines = [
-        f"  measured {score.loss:.4f}, forecast {score.prediction:.4f}: error {score.error:+.2%}, "
+        f"  {name}measured {score.loss:.4f}, forecast {score.prediction:.4f}: error {score.error:+.2%}, "
         f"{score.standard_errors:+.2f} standard errors, {where} the {score.level:.0%} interval"
     ]
     if not score.inside:

@@ -49,7 +49,7 @@ from analysis.fits.rates import Power
 from analysis.laws.lookup import find
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
-from analysis.tables.runs import clusters
+from analysis.tables.noise import clusters
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 SLOW = {"E": 1.0, "A": 14.0, "B": 22.0, "alpha": 0.12, "beta": 0.14}  # of the design floor

@@ -1,10 +1,12 @@
-"""Interval widths that a plan expects, against those of simulated studies: five designs, 200 studies each.
+"""Interval widths that a plan expects, against those of 200 simulated studies: five designs, four of batches.
 
     python -m benchmarks.identify [--studies 200] [--design NAME]
 
 The limit: expected over simulated between .75 and 1.33, of the spread of the estimates and of the intervals
 that fits report. What is expected comes from :func:`analysis.planning.expected.expect`, which simulates
-nothing; studies are simulated and fitted by :func:`analysis.planning.simulate.simulate`.
+nothing; studies are simulated and fitted by :func:`analysis.planning.simulate.simulate`. Of critical batches
+it comes from :func:`analysis.planning.batches.expect_batches`, and steps with noise are simulated for
+:func:`analysis.criticalbatch.find`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from analysis import criticalbatch
+from analysis.planning.batch_groups import BatchGroup, CriticalPrior
+from analysis.planning.batches import expect_batches
 from analysis.planning.expected import expect
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.simulate import simulate
@@ -72,16 +77,48 @@ def compare(name: str, studies: int) -> list[tuple[str, float, float, float]]:
     ]  # fmt: skip
 
 
+# batches, the critical one, and noise of log loss
+BATCHES = {
+    "6 batches, critical one in the middle": (128 * 2.0 ** np.arange(6), 700.0, 0.0056),
+    "6 batches, critical one above": (128 * 2.0 ** np.arange(6), 6000.0, 0.0056),
+    "4 batches, noisy": (256 * 2.0 ** np.arange(4), 700.0, 0.01),
+    "9 batches, critical one below": (128 * 2.0 ** np.arange(9), 100.0, 0.0056),
+}
+
+
+def compare_batches(name: str, studies: int) -> tuple[str, float, float, float]:
+    """The same of the critical batch of one group."""
+    batches, critical, noise = BATCHES[name]
+    prior = CriticalPrior.given(critical, critical)
+    group = BatchGroup(name, 4e4, 1e6, batches, 8e5)
+    expected = expect_batches(Prior.published("bytes", NoiseLevel(noise)), prior, [group]).found[0]
+    rng, cells = np.random.default_rng(0), []
+    for seed in range(studies):
+        noisy = np.exp(rng.normal(0, expected.noise, len(batches)))
+        steps = pd.DataFrame({"batch_tokens": batches, "steps": 1e3 * (1 + critical / batches) * noisy})
+        cells.append(criticalbatch.find(steps, by=(), on=(), bootstrap=199, seed=seed).cells.iloc[0])
+    found = pd.DataFrame(cells)
+    with np.errstate(divide="ignore"):
+        logs = np.log((found["Emin"] / found["Smin"]).to_numpy(float))
+        low, high = (found[f"critical_batch_{end}"].to_numpy(float) for end in ("low", "high"))
+    spread = 0.5 * float(np.subtract(*np.quantile(logs, (0.95, 0.05), method="nearest")))
+    width = float(np.nanmedian(0.5 * np.log(high / low)))
+    covered = float(np.mean(~((low > critical) | (high < critical))))
+    return "Bcrit", expected.spread / spread, expected.half_width / width, covered
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--design", choices=[*DESIGNS], action="append")
+    parser.add_argument("--design", choices=[*DESIGNS, *BATCHES], action="append")
     asked = parser.parse_args()
     outside = total = 0
     print("expected over simulated: spread of estimates | width reported | coverage of the intervals")
-    for name in asked.design or DESIGNS:
-        started, rows = time.perf_counter(), compare(name, asked.studies)
-        print(f"{name}: {len(DESIGNS[name][1])} runs, {time.perf_counter() - started:.0f} s")
+    for name in asked.design or [*DESIGNS, *BATCHES]:
+        started, of_batches = time.perf_counter(), name in BATCHES
+        rows = [compare_batches(name, asked.studies)] if of_batches else compare(name, asked.studies)
+        runs = len(BATCHES[name][0] if of_batches else DESIGNS[name][1])
+        print(f"{name}: {runs} runs, {time.perf_counter() - started:.0f} s")
         for quantity, spread, width, covered in rows:
             wide = [not LIMITS[0] <= ratio <= LIMITS[1] for ratio in (spread, width)]
             outside, total = outside + sum(wide), total + 2

@@ -20,11 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.data.index import DataIndex
 from scaling.plan.data import resolve_data
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import canonical_json
 from scaling.spec.load import load_study
 
 LIMITS = {"plan": 10.0, "plan, axes": 5.0, "status": 3.0, "collect": 10.0}

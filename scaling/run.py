@@ -7,25 +7,22 @@ meaning, so that old and new results are never taken for one another.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from scaling.canonical import hash_of_plain, plain, short_hash
 from scaling.counts.external import ExternalSize
 from scaling.counts.flops import Flops, training_flops
 from scaling.counts.params import KnownCounts, count_parameters
-from scaling.counts.shape import Experts, Shape
+from scaling.counts.shape import Shape
 from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import RunOptimizer
 from scaling.recipe.parametrization import Parametrization
 from scaling.recipe.precision import Precision
 from scaling.recipe.quantities import Frozen
-from scaling.recipe.schedules import RunSchedule, Schedule
+from scaling.recipe.schedules import RunSchedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,73 +225,6 @@ class ExternalRun(_Training):
 AnyRun = Annotated[Run | ExternalRun, Field(discriminator="kind")]
 
 
-def canonical_json(value: BaseModel | dict[str, Any]) -> str:
-    """Return the hashed bytes: sorted keys, no spaces; fields at their declared neutral value left out.
-
-    A field added to a model after ids were given out declares ``json_schema_extra={"neutral": value}`` (one
-    of :class:`Shape`, ``metadata={"neutral": value}``); while it has that value it leaves ids as they were.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    return _json_of_plain(_plain(value))
-
-
-@cache
-def _neutral(model: type[BaseModel]) -> dict[str, Any]:
-    """The declared neutral values of fields."""
-    extras = ((name, info.json_schema_extra) for name, info in model.model_fields.items())
-    return {
-        name: extra["neutral"] for name, extra in extras if isinstance(extra, dict) and "neutral" in extra
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str | int | None):
-        return value
-    if isinstance(value, Schedule):
-        return _plain(value.json_fields())
-    if isinstance(value, BaseModel):
-        given = ((name, getattr(value, name)) for name in type(value).model_fields)
-        neutral = _neutral(type(value))
-        return {k: _plain(v) for k, v in given if k not in neutral or v != neutral[k]}
-    if isinstance(value, Shape | Experts):
-        return _plain_shape(value)
-    if isinstance(value, ExternalSize):
-        return _plain_fields(value)
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in cast(list[Any], value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} cannot be part of an identity: numbers must be finite")
-    return value
-
-
-@cache
-def _plain_shape(value: Shape | Experts) -> dict[str, Any]:
-    """Return what all runs of a shape hash of it; it is shared, and never changed."""
-    return _plain_fields(value)
-
-
-def _plain_fields(value: Shape | Experts | ExternalSize) -> dict[str, Any]:
-    items = [(f, getattr(value, f.name)) for f in fields(value)]
-    return {f.name: _plain(v) for f, v in items if "neutral" not in f.metadata or v != f.metadata["neutral"]}
-
-
-def short_hash(value: BaseModel | dict[str, Any]) -> str:
-    """Return the first 12 hex digits of the sha256 of the canonical JSON."""
-    return _hash_of_plain(_plain(value))
-
-
-def _hash_of_plain(plain: dict[str, Any]) -> str:
-    return hashlib.sha256(_json_of_plain(plain).encode()).hexdigest()[:12]
-
-
-def _json_of_plain(plain: dict[str, Any]) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def run_id(run: Run | ExternalRun) -> str:
     return short_hash(run)
 
@@ -306,19 +236,19 @@ def trunk_id(run: Run | ExternalRun) -> str:
     """
     if isinstance(run, ExternalRun) or not run.schedule.shares_trunk:
         return run_id(run)
-    return _trunk_hash(run, _plain(run))
+    return _trunk_hash(run, plain(run))
 
 
 def ids_of(run: Run | ExternalRun) -> tuple[str, str]:
     """Return :func:`run_id` and :func:`trunk_id`, of a run that is made plain once."""
-    plain = _plain(run)
-    whole = _hash_of_plain(plain)
+    values = plain(run)
+    whole = hash_of_plain(values)
     if isinstance(run, ExternalRun) or not run.schedule.shares_trunk:
         return whole, whole
-    return whole, _trunk_hash(run, plain)
+    return whole, _trunk_hash(run, values)
 
 
-def _trunk_hash(run: Run, plain: dict[str, Any]) -> str:
-    part = {name: value for name, value in plain.items() if name != "steps"}
+def _trunk_hash(run: Run, values: dict[str, Any]) -> str:
+    part = {name: value for name, value in values.items() if name != "steps"}
     part["schedule"] = {"kind": "trunk", "warmup_steps": run.schedule.warmup}
-    return _hash_of_plain({"kind": "trunk", "run": part})
+    return hash_of_plain({"kind": "trunk", "run": part})

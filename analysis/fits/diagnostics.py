@@ -19,7 +19,7 @@ from analysis.solve.multistart import Solution, solve
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
-from analysis.tables.runs import seed_noise
+from analysis.tables.noise import seed_noise
 from analysis.tables.table import Table, frame_of
 
 TUNING = 1.345

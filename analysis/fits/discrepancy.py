@@ -2,10 +2,11 @@
 law's uncertainty nor the noise of a run explains.
 
 Its standard deviation, in log loss, is ``kappa`` b^p (c g)^(1 - p): g is the improvement in log loss that
-the law promises from the data to the target, c the share of it that an error is where nothing is known of
-the table, and b the error of a back-test on the table itself. Laws predict too high more often than too low,
-by as much at any distance: by ``mean`` times what that standard deviation is at ``FULL`` times the compute of
-the data, g there by the slope that the law has at the largest budget. Tables differ in how wrong a law is;
+the law promises from the data to the target (:mod:`analysis.fits.promise`), c the share of it that an error
+is where nothing is known of the table, and b the error of a back-test on the table itself. Laws predict too
+high more often than too low, by as much at any distance: by ``mean`` times what that standard deviation is at
+``FULL`` times the compute of the data, g there by the slope that the law has at the largest budget. Tables
+differ in how wrong a law is;
 ``kappa`` is the median over families of tables, and ``spread`` the standard deviation of its logarithm among
 them. ``benchmarks/forecasts.py`` derives the constants and writes them with the tables they are from.
 """
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 FILE = "discrepancy.json"
+TRIED = 60.0  # times beyond the data: the farthest forecasts of published runs that constants are from
 FULL = 2.0  # times beyond the data, from where on a forecast is that of the refit, and as much too high
 
 

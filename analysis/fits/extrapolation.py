@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from analysis.fits.covariance import usable
 from analysis.fits.discrepancy import FULL, Discrepancy, shipped
 from analysis.fits.earlier import budget_of, scale_of
 from analysis.fits.intervals import NORMAL
+from analysis.fits.promise import improvement, promised, steepness
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
 
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
 REPLICATES = 200
-GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
-STEP = 1e-3  # in log, over which a slope of the law is taken
+PROMISES = 40  # of these, by which the size of the discrepancy is known
 SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off: the central 90 %
 UNSEEN = 0.25  # standard errors of a back-test's mean error: the least that it is taken for
 LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
@@ -118,7 +118,7 @@ class Extrapolation:
         group = np.zeros(len(budget), int) if problem.group is None else problem.group
         slopes = steepness(problem, self.point, problem.inputs, group)
         near = np.full(len(budget), log(FULL))
-        each = improvement(slopes, near, dict.fromkeys(slopes, np.zeros(1)))
+        each = improvement(slopes, near, dict.fromkeys(slopes, np.zeros(1)))[0]
         top = budget == _largest(problem, budget)
         gain = np.array([each[top & (group == g)].mean() for g in range(group.max() + 1)])
         own = None if self.own is None else self.own.grown(near[: len(gain)])
@@ -134,72 +134,27 @@ class Extrapolation:
         """
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
-        gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
+        some = self.draws[:: max(1, len(self.draws) // PROMISES)]
+        gain, h, above = promised(
+            self.problem, np.concatenate([self.point, some]), self.fit.data, inputs, group
+        )
         own = None if self.own is None else self.own.grown(h)
         return Parts(
             best,
             self.leans[group],
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
-            self.constants.sd(gain, own),
-            gain,
+            _central(self.constants.sd(gain[1:], own)),
+            gain[0],
             above,
         )
 
 
-def promised(
-    problem: Problem,
-    point: np.ndarray,
-    data: Mapping[str, Any],
-    inputs: Mapping[str, np.ndarray],
-    group: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Say what a law promises from its data to targets.
-
-    Args:
-        problem: the law on its rows.
-        point: its parameters (1, P), plain coordinates.
-        data: of the rows, N, D, C where known and other inputs of the law, (n,) each.
-        inputs: of the targets, likewise (m,).
-        group: index of each target's group (m,).
-
-    Returns:
-        The improvement in log loss along compute, or along single inputs where that is more; the distance in
-        log C, or what stands for it, from the data, and that above them; (m,) each.
-    """
-    law = problem.law.inputs
-    slopes = steepness(problem, point, inputs, group)
-    beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in slopes}
-    scale, target = scale_of(data, law), scale_of(inputs, law)
-    assert scale is not None and target is not None  # as of the rows fitted
-    h, above = np.empty(len(group)), np.empty(len(group))
-    for g in np.unique(group):
-        mine = scale if problem.group is None else scale[problem.group == g]
-        h[group == g] = outside(target[group == g], mine)
-        above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
-    return improvement(slopes, h, beyond), h, above
-
-
-def steepness(
-    problem: Problem, point: np.ndarray, inputs: Mapping[str, np.ndarray], group: np.ndarray
-) -> dict[str, np.ndarray]:
-    """- d log L / d log x at each target (m,), of the inputs x of the law that grow with a family."""
-    out = {}
-    for x in (x for x in problem.law.inputs if x in GROWTH):
-        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
-        low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
-        out[x] = (low - high) / (2 * STEP)
-    return out
-
-
-def improvement(
-    slopes: Mapping[str, np.ndarray], h: np.ndarray, beyond: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """The improvement in log loss (m,) over a distance ``h`` in log C, or over those ``beyond`` the data in
-    single inputs where that is more."""
-    steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
-    alone: Any = sum(abs(slope) * beyond[x] for x, slope in slopes.items())
-    return np.maximum(np.abs(steep) * h, alone)
+def _central(deviations: np.ndarray) -> np.ndarray:
+    """The root mean square (m,) over draws of standard deviations (R, m): that of an error whose size is
+    known as well as the draws say. Those outside ``SIDES`` count as these."""
+    low, high = np.nanquantile(deviations, SIDES, axis=0)
+    return np.sqrt(np.nanmean(np.clip(deviations, low, high) ** 2, axis=0))
 
 
 def why_not(fit: Fit) -> str:
@@ -219,12 +174,6 @@ def _largest(problem: Problem, scale: np.ndarray) -> np.ndarray:
     """The largest scale of each row's group (n,)."""
     group = np.zeros(len(scale), int) if problem.group is None else problem.group
     return np.array([scale[group == g].max() for g in range(group.max() + 1)])[group]
-
-
-def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """How far in log ``asked`` (m,) lies outside the range of ``data``; 0 within."""
-    asked = np.log(asked)
-    return np.maximum(0.0, np.maximum(asked - np.log(data.max()), np.log(data.min()) - asked))
 
 
 def _run_noise(fit: Fit, problem: Problem, u: np.ndarray, share: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from analysis.fits import allocation, prediction
 from analysis.fits.cost import Cost
 from analysis.fits.discrepancy import FULL
 from analysis.fits.extrapolation import why_not
+from analysis.fits.frontier import allotted
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction, check_level
 from analysis.fits.rates import Function
@@ -47,7 +48,7 @@ def predicted(
     derived_from_c = "C" in at and not {"N", "D"} <= set(at)
     if set(at) == {"C"} and {"N", "D"} == set(fit.law.inputs):
         group = prediction.group(fit, asked, len(at["C"]))
-        out, many = fit.allotted(at["C"], level, group, price or fit.cost)
+        out, many = allotted(fit, at["C"], level, group, price or fit.cost)
         at = {x: out[x].to_numpy() for x in "NDC"}
     else:
         at, many = prediction.complete(fit, at, price)

@@ -14,7 +14,6 @@ from analysis.fits.allocation import DRIFT
 from analysis.fits.bootstrap import ANALYTIC
 from analysis.fits.cost import Cost
 from analysis.fits.options import level_hint
-from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:
@@ -99,25 +98,6 @@ def check_level(level: Any) -> None:
         given = Argument("level", level)
         hint = level_hint(level) if isinstance(level, (int, float)) else "0.9 is usual"
         raise AnalysisError(Complaint((given, ": must lie between 0 and 1"), hint=hint))
-
-
-def claims(
-    identified: Mapping[str, Verdict],
-    values: Mapping[str, float | None],
-    ends: Mapping[str, Interval],
-) -> pd.DataFrame:
-    """Per quantity: estimate, low, high, verdict, reason; what is not identified is nan, what is one-sided
-    has its bound only."""
-    rows = {}
-    for name, found in identified.items():
-        low, high = ends.get(name, Interval(np.nan, np.nan))
-        value, bound = values.get(name), found.bound
-        if found.verdict != "yes":
-            low = low if "lower" in bound else np.nan
-            high = high if "upper" in bound else np.nan
-        rows[name] = (np.nan if value is None else value, low, high, found.verdict, found.reason)
-    columns = ["estimate", "low", "high", "verdict", "reason"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def known(fit: Fit, rows: Any) -> dict[str, np.ndarray]:

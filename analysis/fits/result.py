@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.codec import parsed
 from analysis.errors import AnalysisError, Argument
 from analysis.fits import allocation as derived
-from analysis.fits import newrun
+from analysis.fits import claims, frontier, newrun, reread
 from analysis.fits.allocation import Optimum
 from analysis.fits.cost import Cost, counted
-from analysis.fits.intervals import interval, of_parameters
 from analysis.fits.options import SPACES
-from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
+from analysis.fits.prediction import Prediction, check_level
 from analysis.fits.rates import Function, Rate
 from analysis.laws import lookup
 from analysis.laws.law import Law
@@ -33,7 +33,6 @@ from analysis.results import (  # noqa: F401 - of inherited fields, for the refe
     Starts,
     Status,
     Verdict,
-    parsed,
 )
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import NOT_STATED
@@ -48,7 +47,6 @@ CODES = (
     *("ok", "partly_identified", "none_identified", "at_bound", "several_optima"),
     *("not_converged", "not_identified"),
 )
-KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
 
 
 @dataclass(frozen=True)
@@ -128,38 +126,20 @@ class Fit(Estimated):
         names = list(self.solution)
         return pd.DataFrame(np.cov(self.problem.parameters(self.draws).T, ddof=0), names, names)
 
-    @np.errstate(all="ignore")
     def ci(self, level: float | None = None) -> pd.DataFrame:
         """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
         what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
         check_level(level)
-        again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
+        ends = self.intervals.params
+        if level is not None and level != self.level and self.usable:
+            ends = claims.at_level(self, level)
         values = {**(self.optimum.exponents if self.optimum else {}), **self.params}
-        return claims(self.identified, values, again or self.intervals.params)
+        return claims.table(self.identified, values, ends)
 
-    @np.errstate(all="ignore")
     def estimates(self) -> dict[str, tuple[float, Interval]]:
         """Value and interval of every parameter and of a, b, whether identified or not; empty where nothing
         could be fitted. Claims rest on :meth:`ci`, which leaves out what is not identified."""
-        if not self.usable:
-            return {}
-        values = dict(self.solution)
-        if self.optimum:
-            best = self.exponents(self.point, self.cost)
-            values |= {"a": float(best[0][0]), "b": float(best[1][0])}
-        ends = {**self._intervals_at(self.level), **self.intervals.params}
-        return {name: (values[name], ends[name]) for name in self.identified}
-
-    def _intervals_at(self, level: float) -> dict[str, Interval]:
-        cluster, u = np.array(self.data["cluster"]), self.problem.coordinates(self.solution)
-        degrees = self.intervals.degrees
-        out = of_parameters(self.problem, u, self.draws, cluster, level=level, degrees=degrees)
-        if self.optimum:
-            value = self.exponents(self.point, self.cost)
-            many = self.exponents(self.draws, self.cost.drawn(len(self.replicates)))
-            for i, name in enumerate(("a", "b")):
-                out[name] = interval(float(value[i][0]), many[i], level, degrees, log=False)
-        return out
+        return claims.estimates(self) if self.usable else {}
 
     def exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """a, b and log G at draws ``u`` (R, P), at the largest compute of the data."""
@@ -231,7 +211,6 @@ class Fit(Estimated):
 
         return Extrapolation.of(self)
 
-    @np.errstate(all="ignore")
     def optimal(
         self,
         flops: float | np.ndarray,
@@ -258,20 +237,7 @@ class Fit(Estimated):
             AnalysisError: the fit is not usable, its law has no optimal allocation or lost a term to a
                 coefficient of 0, compute is not finite and positive, or the level, group or cost is invalid.
         """
-        self.need("say what is optimal")
-        price = self.price(cost) or self.cost
-        more = {} if group is None else {str(self.setup.groups): group}
-        pair = derived.split_terms(self.law)
-        gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
-        if gone:
-            raise AnalysisError(f"no optimal allocation: the best fit has {', '.join(gone)} = 0")
-        asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
-        if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
-            raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
-        found = self.predict({"C": asked, **more}, level=level, cost=price)
-        frame = WholeRows(found.frame)
-        frame.attrs.update(method=found.method, level=found.level, cost=price.description, notes=found.notes)
-        return frame
+        return frontier.optimal(self, flops, level=level, group=group, cost=cost)
 
     @property
     def cost(self) -> Cost:
@@ -290,25 +256,6 @@ class Fit(Estimated):
             return given
         n, d, c = (np.array(self.data[x]) for x in "NDC")
         return counted(given, n, d, c)
-
-    def allotted(
-        self, c: np.ndarray, level: float, group: np.ndarray, cost: Cost
-    ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """N*, D* and local exponents at ``c`` (m,), and draws (R, m) of the tokens that C buys at N*."""
-        rate, out = cost.drawn(len(self.replicates)), pd.DataFrame({"C": c})
-        n = derived.best(self.problem, self.point, cost, c, group)
-        draws = derived.best(self.problem, self.draws, rate, c, group)
-        sides = {"N": (n[0], draws), "D": (cost.tokens(n, c)[0], rate.tokens(draws, c))}
-        for name, (values, many) in sides.items():
-            rows = []
-            for value, column in zip(values, many.T, strict=True):
-                known = column[np.isfinite(column)]
-                drawn = known if len(known) else np.array([value])
-                rows.append((value, *interval(value, drawn, level, self.intervals.degrees)))
-            out[[name, f"{name}_low", f"{name}_high"]] = rows
-        a, b = derived.local(self.problem, self.point, cost, c, group)
-        out["a"], out["b"] = a[0], b[0]
-        return out, {"D": np.broadcast_to(rate.tokens(n, c), draws.shape)}
 
     @np.errstate(all="ignore")
     def profile(
@@ -354,35 +301,13 @@ class Fit(Estimated):
 
         return fit_latex(self)
 
-    def _check_law(self) -> None:
-        """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
-        to, as the schedules of curves, is in no JSON."""
-        if self.law.function is None or not self.usable:
-            return
-        space, point = Loss(space=self.setup.space), self.problem.parameters(self.point)
-        y = space.to(np.array(self.data["L"]))
-        with np.errstate(all="ignore"):
-            off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)
-        if not (off <= KEPT * np.ptp(y)).all():  # nan as well
-            raise AnalysisError(
-                f"fit: law {self.law.name!r} does not give the losses it gave when it was fitted (row "
-                f"{self.data['row'][int(np.argmax(np.nan_to_num(off, nan=np.inf)))]!r} first); give the Law "
-                "that was fitted, a curve law bound to the schedules (and steps) of the fit, or fit again"
-            )
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], law: Law | None = None) -> Fit:
         """Read what ``to_dict`` wrote; ``law`` as of :meth:`from_json`. Raises AnalysisError."""
-        space = data.get("setup", {}).get("space")
         if law is not None and law.to_dict() != data["law"]:
             raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
-        if data.get("noise"):  # files of before it was kept there have none
-            data = {**data, "noise": {"space": space, **data["noise"]}}
-        if data.get("optimum"):  # likewise: a cost was a power
-            optimum = data["optimum"]
-            data = {**data, "optimum": {**optimum, "cost": {"kind": "power", **optimum["cost"]}}}
-        fit = super().from_dict(data, law=lambda written: law or lookup.from_dict(written))
-        fit._check_law()
+        fit = super().from_dict(reread.completed(data), law=lambda written: law or lookup.from_dict(written))
+        reread.check_law(fit)
         return fit
 
     @classmethod

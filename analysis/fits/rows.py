@@ -20,10 +20,12 @@ from analysis.tables import flags
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
+from analysis.tables.magnitudes import implausible
 from analysis.tables.missing import missing
-from analysis.tables.runs import clusters, one_a_cell, select, sources, stated
+from analysis.tables.noise import clusters
+from analysis.tables.runs import one_a_cell, select, sources, stated
 from analysis.tables.table import Table, about, frame_of, tell
-from analysis.tables.units import OURS, implausible, loss_unit
+from analysis.tables.units import OURS, loss_unit
 
 RUNS = ("params", "tokens", "loss")
 CLEAR = 3.0  # standard errors by which a target must rise with N or D

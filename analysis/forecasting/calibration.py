@@ -14,11 +14,12 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.optimize import brentq
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError, plural
 from analysis.forecasting.forecasts import Forecast
 from analysis.forecasting.published import Published
 from analysis.forecasting.survey import Entry
-from analysis.results import Interval, Part, Result, Status
+from analysis.results import Interval, Part, Status
 
 LEVEL = 0.9  # of the intervals of what is said here
 BAND = float(stats.norm.ppf(0.5 + LEVEL / 2))  # of standardised errors, where all keep what they promise

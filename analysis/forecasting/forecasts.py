@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from analysis.codec import plain
 from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
 from analysis.optimal_size.isoflop import IsoFlop
-from analysis.results import plain
 from analysis.solve.multistart import solve
 from analysis.tables.runs import CONVENTIONS
 

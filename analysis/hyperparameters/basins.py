@@ -17,20 +17,19 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from analysis.errors import AnalysisError, Argument, Complaint, plural
+from analysis.codec import Result
+from analysis.errors import AnalysisError, plural
 from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
-from analysis.fits.rows import prepare
+from analysis.fits.rows import Rows, prepare
 from analysis.fits.summary import left_out, number
-from analysis.hyperparameters import quadratic
+from analysis.hyperparameters import sweep
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
-from analysis.results import Result, Status
-from analysis.tables.cells import joined, near, tuned
+from analysis.results import Status
 from analysis.tables.table import about
 
-TOKENS = "tokens"
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
 SELECTED = (
     "cells have their optimum at an end of the sweep, a bound, and are left out; where optima drift towards "
@@ -228,25 +227,14 @@ def find(
     _check(columns, on, by, method, window, span, tolerance, cluster)
     inputs = tuple(dict.fromkeys([*columns.values(), *(x for name in columns for x in on[name])]))
     asked = FitOptions(target=loss, roles=roles, where=where, cells="all")
-    rows = prepare(Law("basins", {"c": {x: x for x in inputs}}), table, asked)
-    frame = rows.frame
-    problems = [
-        f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame
-    ]
-    if problems := problems + empty_cells(frame, by):
-        raise AnalysisError(problems)
-    if not len(frame):
-        raise AnalysisError(
-            f"table: no usable runs of {len(table)}; {Counter(r['reason'] for r in rows.excluded)}"
-        )
-    if TOKENS in by:
-        frame = frame.assign(**{TOKENS: _levels(frame, by)})
-    columns, held = _swept(frame, columns, by)
-    cells, runs, hessians = _cells(frame, columns, tuple(by), loss, method, window, span, tolerance)
+    rows = _rows(table, inputs, by, asked)
+    frame = sweep.levelled(rows.frame, by)
+    columns, held = sweep.swept(frame, columns, by)
+    cells, runs, hessians = sweep.basins_of(frame, columns, tuple(by), method, window, span, tolerance)
     interior = cells["verdict"] == "interior"
     kept = cells[interior | ((cells["verdict"] == "edge") & edges)]
     if not len(kept):
-        raise AnalysisError(_none_inside(cells))
+        raise AnalysisError(sweep.none_inside(cells))
     left = left_behind(cells.drop(kept.index), by)
     laws, tau = {}, {}
     for name in columns:
@@ -262,6 +250,21 @@ def find(
     within = window if method == "quadratic" else None
     return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
                   rows.excluded, tuple(notes))  # fmt: skip
+
+
+def _rows(table: pd.DataFrame, inputs: Sequence[str], by: Sequence[str], asked: FitOptions) -> Rows:
+    """The runs of a sweep with its ``inputs``. Raises AnalysisError for none, or where ``by`` cannot
+    tell cells apart."""
+    rows = prepare(Law("basins", {"c": {x: x for x in inputs}}), table, asked)
+    problems = [
+        f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in rows.frame
+    ]
+    if problems := problems + empty_cells(rows.frame, by):
+        raise AnalysisError(problems)
+    if not len(rows.frame):
+        why = Counter(row["reason"] for row in rows.excluded)
+        raise AnalysisError(f"table: no usable runs of {len(table)}; {why}")
+    return rows
 
 
 def _check(
@@ -287,64 +290,3 @@ def _check(
         problems.append(f"cluster = {cluster!r}: name one of by = {tuple(by)!r}")
     if problems:
         raise AnalysisError(problems)
-
-
-def _levels(frame: Any, by: Sequence[str]) -> np.ndarray:
-    """The tokens of each cell: batches of several sizes end a little apart, and their mean stands for all."""
-    others = [x for x in by if x != TOKENS and not tuned(x)]
-    tokens, (other, _) = frame[TOKENS].to_numpy(float), joined(frame, others)
-    cell = near(other, tokens, np.zeros(len(frame), int))
-    return (np.bincount(cell, tokens) / np.bincount(cell))[cell]
-
-
-def _swept(
-    frame: Any, columns: Mapping[str, str], by: Sequence[str]
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The columns that vary in some cell, and a note of those that do not. Raises AnalysisError for none."""
-    values = {name: frame.groupby(list(by))[column].nunique() for name, column in columns.items()}
-    varied = {name: column for name, column in columns.items() if (values[name] > 1).any()}
-    held = [column for name, column in columns.items() if name not in varied]
-    if not varied:
-        raise AnalysisError(
-            f"{', '.join(held)}: one value in every cell by {', '.join(by)}, so that there is nothing to "
-            "tune; name columns that were swept (lr, batch), or coarser cells (by)"
-        )
-    return varied, tuple(f"{c} has one value in every cell: it is held, not tuned" for c in held)
-
-
-def _none_inside(cells: Any) -> Complaint:
-    """Why there is no law: no cell has its optimum inside what was swept."""
-    reasons = Counter(f"{row['verdict']}: {row['reason']}" for row in cells.to_dict("records"))
-    shown = "; ".join(f"{n} {reason}" for reason, n in reasons.most_common(3))
-    hint: Any = "sweep more values in each cell"
-    if (cells["verdict"] == "edge").any():
-        hint = "sweep wider there, or let optima at an end in, which are bounds: ", Argument("edges", True)
-    return Complaint(f"none of {plural(len(cells), 'cell')} has an interior optimum ({shown})", hint=hint)
-
-
-def _cells(
-    frame: Any, columns: Mapping[str, str], by: tuple[str, ...], loss: str, method: str,
-    window: float | None, span: float, tolerance: float,
-) -> tuple[Any, pd.DataFrame, Any]:  # fmt: skip
-    names, rows, runs, bends = tuple(columns), [], [], []
-    for index, (key, part) in enumerate(frame.groupby(list(by), sort=True)):
-        x, y = np.log(part[list(columns.values())].to_numpy(float)), np.log(part["L"].to_numpy(float))
-        basin = quadratic.find(x, y, names, method, window, span)
-        factor = basin.factor(tolerance)
-        row = dict(zip(by, key, strict=True)) | {
-            "cell": str(index), "runs": len(y), "used": int(basin.used.sum()), "verdict": basin.verdict,
-            "reason": basin.reason, "loss": basin.loss, "best": float(np.exp(y.min())), "noise": basin.noise,
-        }  # fmt: skip
-        for i, name in enumerate(names):
-            row |= {name: float(np.exp(basin.at[i])), f"{name}_se": float(np.sqrt(basin.covariance[i, i])),
-                    f"{name}_factor": float(factor[i]), f"{name}_from": float(np.exp(x[:, i].min())),
-                    f"{name}_to": float(np.exp(x[:, i].max()))}  # fmt: skip
-        rows.append(row)
-        bends.append(basin.hessian.tolist())
-        tuned = {name: np.exp(x[:, i]) for i, name in enumerate(names)}
-        runs.append(pd.DataFrame({"cell": index, **tuned, "loss": np.exp(y), "used": basin.used}))
-    return pd.DataFrame(rows), pd.concat(runs, ignore_index=True), _tuples(bends)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -14,15 +14,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError, plural, some
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
 from analysis.fits.result import Fit
-from analysis.fits.summary import left_out, number
+from analysis.fits.summary import count, left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
-from analysis.results import Result, Status
+from analysis.results import Status, Verdict
 from analysis.tables.expressions import nearest
 
 CRITICAL = "critical_batch"
@@ -204,18 +205,26 @@ def _cell(found: Fit) -> dict[str, Any]:
         )
     else:
         low, high = (float(np.quantile(ratios, q)) for q in (tail, 1 - tail))
-    batches = np.array(found.data["B"])
-    if low > 0 and high <= DECADE * low:
+    verdict = side(low, high, np.array(found.data["B"]))
+    if verdict.verdict == "yes":
         out |= {CRITICAL: emin / smin, f"{CRITICAL}_se": float(np.log(ratios).std())}
-        return out | {f"{CRITICAL}_low": low, f"{CRITICAL}_high": high, "verdict": "yes",
-                      "reason": f"interval spans a factor {high / low:.2g}"}  # fmt: skip
+    ends = {"lower": f"{CRITICAL}_low", "upper": f"{CRITICAL}_high"}
+    out |= {ends[end]: value for end, value in verdict.bound.items()}
+    return out | {"verdict": verdict.verdict, "reason": verdict.reason}
+
+
+def side(low: float, high: float, batches: np.ndarray) -> Verdict:
+    """Judge the interval of a critical batch by the batches (n,) of the runs: known, or on one side of them.
+    ``bound`` has the ends that hold."""
+    if low > 0 and high <= DECADE * low:
+        return Verdict("yes", f"interval spans a factor {high / low:.2g}", {"lower": low, "upper": high})
     if low > batches.min():
-        reason = f"batches up to {batches.max():.3g} show no saturation; add larger ones"
-        return out | {f"{CRITICAL}_low": low, "verdict": "one_sided", "reason": reason}
+        reason = f"batches up to {count(batches.max())} show no saturation; add larger ones"
+        return Verdict("one_sided", reason, {"lower": low}, "no_saturation")
     if high < batches.max():
-        reason = f"batches from {batches.min():.3g} are all beyond it; add smaller ones"
-        return out | {f"{CRITICAL}_high": high, "verdict": "one_sided", "reason": reason}
-    return out | {"verdict": "no", "reason": "interval reaches beyond the batches at both ends"}
+        reason = f"batches from {count(batches.min())} are all beyond it; add smaller ones"
+        return Verdict("one_sided", reason, {"upper": high}, "all_beyond")
+    return Verdict("no", "interval reaches beyond the batches at both ends", code="wide")
 
 
 def steps_to_loss(

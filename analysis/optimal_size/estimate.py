@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument
+from analysis.fits import claims
 from analysis.fits.identification import bounded, coefficient
 from analysis.fits.intervals import interval, intervals
 from analysis.fits.latex import latex
 from analysis.fits.options import LEAST
-from analysis.fits.prediction import Prediction, check_level, claims, extrapolated, factors
+from analysis.fits.prediction import Prediction, check_level, extrapolated, factors
 from analysis.fits.summary import count, left_out, parameters
 from analysis.optimal_size.envelope import Curves
 from analysis.optimal_size.isoflop import lines
@@ -120,7 +121,7 @@ class Estimate(Estimated):
         known = level in (None, self.level) or not self.replicates
         degrees = self.intervals.degrees
         ends = self.intervals.params if known else widths(self.solution, self._draws, level, degrees)
-        return claims(self.identified, self.params, ends)
+        return claims.table(self.identified, self.params, ends)
 
     @property
     def _draws(self) -> np.ndarray:

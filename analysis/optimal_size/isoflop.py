@@ -22,6 +22,7 @@ BIAS = (
     "a parabola in log N is symmetric, the loss curve is not: minima shift toward the side with the wider "
     "range of sizes, and exponents inherit it"
 )
+SIZES = 3  # that a parabola needs
 # FLOPs, and runs, log N (rising), log L, log D of the sizes of one budget
 Curve = tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -143,10 +144,10 @@ def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: n
         d: log D (m,).
     """
     centre = float(x.mean())
-    (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
+    (c2, c1, c0), se = _parabola(x - centre, y) if len(x) >= SIZES else ((0.0, 0.0, float(y.mean())), None)
     best = -c1 / (2 * c2) if c2 > 0 else np.nan
-    if len(x) < 3:
-        reason = f"{len(x)} of the 3 sizes that a parabola needs"
+    if len(x) < SIZES:
+        reason = f"{len(x)} of the {SIZES} sizes that a parabola needs"
     elif c2 <= 0:
         reason = "not convex"
     elif not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):

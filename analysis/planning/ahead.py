@@ -27,18 +27,21 @@ from analysis.results import Part
 @dataclass(frozen=True)
 class Ahead(Part):
     """Half of the interval of a forecast of ``name``, of its logarithm, and the standard deviations that
-    make it up; infinite where the runs determine nothing."""
+    make it up; infinite where the runs determine nothing. ``band``: half of the interval of the law alone,
+    which is no wider."""
 
     name: str
     half_width: float
     law: float
     run: float
     discrepancy: float
+    band: float = 0.0
 
     @classmethod
     def of(cls, name: str, z: float, law: float, run: float, discrepancy: float) -> Ahead:
         """Put parts together, with ``z`` standard deviations to an interval."""
-        return cls(name, z * float(np.sqrt(law**2 + run**2 + discrepancy**2)), law, run, discrepancy)
+        half = z * float(np.sqrt(law**2 + run**2 + discrepancy**2))
+        return cls(name, half, law, run, discrepancy, z * law)
 
     @property
     def se(self) -> float:
@@ -53,17 +56,20 @@ class Ahead(Part):
         return next((x for x in PARTS if getattr(self, x) ** 2 > MAIN * self.se**2), None)
 
     def as_seen(self, then: Ahead, before: Ahead) -> Ahead:
-        """This one with each part changed as it changes from ``before`` to ``then``."""
+        """This one with each part changed as it changes from ``before`` to ``then``, and no surer than its
+        law."""
 
         def part(own: float, new: float, old: float) -> float:
             return own * new / old if old > 0 and np.isfinite(old) else new
 
         parts = [part(getattr(self, x), getattr(then, x), getattr(before, x)) for x in PARTS]
         changed = replace(self, **dict(zip(PARTS, parts, strict=True)))
-        return replace(changed, half_width=self.half_width * changed.se / self.se)
+        band = part(self.band, then.band, before.band)
+        return replace(changed, half_width=max(self.half_width * changed.se / self.se, band), band=band)
 
 
 PARTS = ("law", "run", "discrepancy")
+ENDS = (("new_low", "new_high"), ("low", "high"))  # of a new run, and of its law
 MAIN = 0.8  # of a variance: nearly all of it
 
 
@@ -182,12 +188,14 @@ def forecast_of(fit: Fit, name: str, at: Mapping[str, float], level: float) -> A
     parts = [float(row[f"se_{part}"]) for part in PARTS]
     if not np.isfinite(parts).all():
         return None
-    return Ahead(name, 0.5 * float(np.log(row["new_high"] / row["new_low"])), *parts)
+    half, band = (0.5 * float(np.log(row[high] / row[low])) for low, high in ENDS)
+    return Ahead(name, half, *parts, band) if np.isfinite(half + band) else None
 
 
 def law_alone(name: str, half_width: float, level: float) -> Ahead:
     """What has no run and no discrepancy: half of an interval by the law alone."""
-    return Ahead(name, half_width, half_width / float(stats.norm.ppf(0.5 + level / 2)), 0.0, 0.0)
+    se = half_width / float(stats.norm.ppf(0.5 + level / 2))
+    return Ahead(name, half_width, se, 0.0, 0.0, half_width)
 
 
 def size_of(fit: Fit, name: str, compute: float, level: float) -> Ahead | None:

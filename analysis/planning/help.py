@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.planning.ahead import Ahead
+from analysis.planning.ahead import PARTS, Ahead
 from analysis.planning.target import Target, size_name
 from analysis.results import Part
 
@@ -85,6 +85,16 @@ class Help:
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
+
+
+def falls(before: Ahead, after: Ahead) -> str:
+    """The part of a forecast that a run lowers most, with its standard deviation before and after it; empty
+    of N*, which has one part, and of what was open."""
+    if not np.isfinite(before.se) or not before.run:
+        return ""
+    part = max(PARTS, key=lambda x: getattr(before, x) ** 2 - getattr(after, x) ** 2)
+    old, new = getattr(before, part), getattr(after, part)
+    return f"{part} {old:.2%} to {new:.2%}" if new < old else ""
 
 
 def why(bought: pd.DataFrame, row: Any) -> str:

@@ -141,19 +141,26 @@ class Prior:
             AnalysisError: a name is no parameter, a range does not rise, or the law has no such values.
         """
         problems = [
-            f"{name} is no parameter of {self.law.name}" for name in ranges if name not in self.params
+            Complaint(
+                f"{name} is no parameter of {self.law.name}", "prior", f"it has {', '.join(self.params)}"
+            )
+            for name in ranges
+            if name not in self.params
         ]
-        problems += [f"{name} = {low:g}:{high:g} must rise" for name, (low, high) in ranges.items()
-                     if not low <= high]  # fmt: skip
         problems += [
-            f"{name} = {low:g}:{high:g} must lie within {least:g} to {most:g}"
+            Complaint(f"{name} = {low:g}:{high:g} must rise", "prior", f"such as {name}={high:g}:{low:g}")
+            for name, (low, high) in ranges.items()
+            if not low <= high
+        ]
+        problems += [
+            Complaint(f"{name} = {low:g}:{high:g} must lie within {least:g} to {most:g}", "prior")
             for name, (low, high) in ranges.items()
             if name in self.params and low <= high
             for least, most in [self.law.domain(name)]
             if not (least <= low and high <= most and (low > 0 or not self.law.in_log(name)))
         ]
         if problems:
-            raise AnalysisError(Complaint(problem, "prior") for problem in problems)
+            raise AnalysisError(problems)
         middles = {name: _middle(self.law, name, *ends) for name, ends in ranges.items()}
         wide = {name: Interval(*ends) for name, ends in ranges.items() if ends[0] < ends[1]}
         source = f"{self.source}; {', '.join(ranges)} as given"

@@ -27,13 +27,25 @@ class Decision(Part):
     deviations: float
 
     @property
+    def decides(self) -> bool:
+        """Whether one run there can tell the laws apart at all."""
+        return self.deviations >= LEAST
+
+    @property
     def text(self) -> str:
-        return f"{self.first} and {self.other} differ by {self.apart:+.2%} there: {self.deviations:.1f} sd"
+        side = "above" if self.apart > 0 else "below"
+        text = f"{self.other} lies {abs(self.apart):.2%} {side} {self.first} there, {self.deviations:.1f} sd"
+        return text if self.decides else f"{text}, where they differ most: no cell on offer decides"
+
+
+LEAST = 1.0  # standard deviations, below which a run decides nothing
+APART = np.log(2.0)  # in log of inputs, together: cells nearer than that are much the same
 
 
 def decisions(fits: Mapping[str, Fit], cells: pd.DataFrame, count: int = 3) -> list[Decision]:
     """Find for each law but the first the cells that best tell it from the first: the most squared standard
-    deviations for each FLOP among cells that reach half of the most there is.
+    deviations for each FLOP among cells that reach half of the most there is and lie apart. Where none
+    decides, it is the one where they differ most.
 
     Args:
         fits: usable fits of one table by the names of their laws.
@@ -44,15 +56,27 @@ def decisions(fits: Mapping[str, Fit], cells: pd.DataFrame, count: int = 3) -> l
     first, cost = fits[names[0]], cells["cost"].to_numpy(float)
     own: Any = first.predict(cells).frame
     run, found = noise_of(first).run, list[Decision]()
+    places = np.log(own[[x for x in "ND" if x in own] or ["C"]].to_numpy(float))
     for name in names[1:]:
         other: Any = fits[name].predict(cells).frame
         apart = np.log(other["loss"].to_numpy() / own["loss"].to_numpy())
         error = np.sqrt(run**2 + own["se_log"].to_numpy() ** 2 + other["se_log"].to_numpy() ** 2)
         size = np.nan_to_num(np.abs(apart) / error)
-        worth = np.where(size >= 0.5 * size.max(), size**2 / cost, 0.0)
-        for i in np.argsort(-worth, kind="stable")[:count]:
-            if size[i] > 0 and worth[i] > 0:
-                found.append(
-                    Decision(int(i), float(cost[i]), names[0], name, float(apart[i]), float(size[i]))
-                )
+        best = int(np.argmax(size))
+        worth = np.where(size >= max(0.5 * size[best], LEAST), size**2 / cost, 0.0)
+        chosen = _spread(worth, places, count) or ([best] if size[best] > 0 else [])
+        found += [
+            Decision(i, float(cost[i]), names[0], name, float(apart[i]), float(size[i])) for i in chosen
+        ]
     return found
+
+
+def _spread(worth: np.ndarray, places: np.ndarray, count: int) -> list[int]:
+    """At most so many cells of the most ``worth`` (m,), none of them near another in ``places`` (m, X)."""
+    chosen = list[int]()
+    for i in map(int, np.argsort(-worth, kind="stable")):
+        if len(chosen) == count or not worth[i] > 0:
+            break
+        if all(np.abs(places[i] - places[other]).sum() >= APART for other in chosen):
+            chosen.append(i)
+    return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from analysis.fits.result import Fit
 from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
 from analysis.planning.expectation import LEVEL, SPANS
 from analysis.planning.field import BEND, Field, Misfit, problem_of
-from analysis.planning.help import HALF, SLIGHT, Advice, Goal, Help, why
+from analysis.planning.help import HALF, SLIGHT, Advice, Goal, Help, falls, why
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
 from analysis.planning.selection import POWERS, Choice, Market, Purchase
@@ -33,7 +33,8 @@ DEARER = 1.25  # times the least cost of halving an interval, that fewer runs ma
 class Shop:
     """Runs that are there and cells that may be bought, with the target, under a prior: ``frame`` has both,
     by columns N, D, C, ``offer`` (nan: there) and ``cost``. The ``field`` ranks cells, the ``outlook`` says
-    what they do to the forecast."""
+    what they do to the forecast. ``place``: the inputs at the target, of a compute the best N and D
+    there."""
 
     prior: Prior
     frame: pd.DataFrame
@@ -42,6 +43,7 @@ class Shop:
     target: Target
     goal: Goal
     offered: int
+    place: Mapping[str, float]
 
     @classmethod
     def of(
@@ -91,8 +93,9 @@ class Shop:
         cluster = np.append(seen.cluster, seen.cluster.max() + 1 + more)
         derived, look = _outlook(seen, target, price, goal, np.flatnonzero(known), inputs, fit, said)
         apart, bend = _apart(prior, fit, misfit, places)
+        place = {**target.inputs, **{x: float(values[0]) for x, values in places.items()}}
         field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
-        return cls(prior, frame, field, look, target, goal, len(cells))
+        return cls(prior, frame, field, look, target, goal, len(cells), place)
 
     def market(self) -> Market:
         rows, cells = len(self.frame), len(self.field.cluster)
@@ -175,10 +178,11 @@ class Shop:
         for cell, before, after in zip(cells, ahead, ahead[1:], strict=False):
             row: Any = self.frame.iloc[cell]
             one = Purchase(cell, float(row["cost"]), before.half_width, after.half_width)
+            reasons = [text for text in (why(bought, row), falls(before, after)) if text]
             runs.append(
                 Advice(
                     int(row["offer"]), float(row["N"]), float(row["D"]), float(row["C"]), one.cost,
-                    one.before, one.after, one.taken / one.cost, why(bought, row),
+                    one.before, one.after, one.taken / one.cost, "; ".join(reasons),
                 )
             )  # fmt: skip
             bought = pd.concat([bought, self.frame.iloc[[cell]]])

@@ -38,19 +38,22 @@ class Seen(Part):
 
 @dataclass(frozen=True)
 class Simulated:
-    """``studies`` that were simulated, how many of them have each ``status``, and what is ``seen``."""
+    """``studies`` that were simulated, how many of them have each ``status``, and what is ``seen``: nothing
+    where no study has a usable fit, with the usual ``reason``."""
 
     law: str
     studies: int
     status: dict[str, int]
     seen: tuple[Seen, ...]
+    reason: str | None = None
 
     def __getitem__(self, name: str) -> Seen:
         return next(one for one in self.seen if one.name == name)
 
     def to_dict(self) -> dict[str, Any]:
         rows = [{k: v if v == v else None for k, v in vars(one).items()} for one in self.seen]
-        return {"law": self.law, "studies": self.studies, "status": self.status, "quantities": rows}
+        return {"law": self.law, "studies": self.studies, "status": self.status, "quantities": rows,
+                "reason": self.reason}  # fmt: skip
 
 
 def simulate(
@@ -76,7 +79,8 @@ def simulate(
     """
     known, rng = Information.of(prior, runs, convention=convention), np.random.default_rng(seed)
     frame, losses = known.frame.drop(columns="L").assign(role="fit"), known.frame["L"].to_numpy()
-    noise, rows, status = prior.noise, dict[str, list[tuple[float, float, float, bool]]](), Counter[str]()
+    noise, rows = prior.noise, dict[str, list[tuple[float, float, float, bool]]]()
+    status, reasons = Counter[str](), Counter[str]()
     for _ in range(studies):
         shift = (
             rng.normal(0, noise.run, len(frame)) + rng.normal(0, noise.shared, known.clusters)[known.cluster]
@@ -86,12 +90,14 @@ def simulate(
             convention=convention,
         )  # fmt: skip
         status[made.status.code] += 1
+        reasons[made.status.message] += 1
         for name, row in _estimates(made, targets).items():
             rows.setdefault(name, []).append(row)
     exact = fit(prior.law, frame.assign(loss=losses), bootstrap=0, cells="all", convention=convention)
     truth = {name: row[0] for name, row in _estimates(exact, targets).items()} | dict(prior.params)
     seen = tuple(_summed(name, found, truth[name], _in_logs(prior, name)) for name, found in rows.items())
-    return Simulated(prior.law.name, studies, dict(status), seen)
+    reason = None if seen else reasons.most_common(1)[0][0]
+    return Simulated(prior.law.name, studies, dict(status), seen, reason)
 
 
 def _estimates(made: Fit, targets: Sequence[Target]) -> dict[str, tuple[float, float, float, bool]]:

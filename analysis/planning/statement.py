@@ -68,7 +68,7 @@ def ahead_text(one: Ahead) -> str:
     half = _about(one.half_width)
     if not one.run and not one.discrepancy:
         return half
-    return f"{half} (sd: law {_share(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
+    return f"{half} (sd: law {share_text(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
 
 
 def _table(quantities: Sequence[Expectation]) -> list[str]:
@@ -77,10 +77,10 @@ def _table(quantities: Sequence[Expectation]) -> list[str]:
         (one.name, _shown(one.name, one.value), _interval(one), _half(one), verdict_text(one.verdict))
         for one in quantities
     ]
-    return [f"  {line}" for line in _aligned(rows, left=(0, 2, 4))]
+    return [f"  {line}" for line in aligned(rows, left=(0, 2, 4))]
 
 
-def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
     """One line a row, its columns in ``left`` aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = (
@@ -118,7 +118,7 @@ def _half(one: Expectation) -> str:
         if _open(one, half):
             return "-"
         if one.log:
-            return _share(half)
+            return share_text(half)
         return f"{half / abs(one.value):.0%}" if one.value else number(half)
 
     if one.widths is None:
@@ -183,10 +183,10 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
         )
         for run in runs
     ]
-    return _aligned(rows, left=(0, 5))
+    return aligned(rows, left=(0, 5))
 
 
-def _share(half: float) -> str:
+def share_text(half: float) -> str:
     """Half of an interval in logs: a percentage, or a factor where it is large."""
     if half > np.log(OPEN):
         return "open"
@@ -194,24 +194,27 @@ def _share(half: float) -> str:
 
 
 def _about(half: float) -> str:
-    return f"+-{_share(half)}" if half < 0.5 else _share(half)
+    return f"+-{share_text(half)}" if half < 0.5 else share_text(half)
 
 
 def simulated_text(found: Simulated) -> str:
     """What simulated studies say, beside what was expected."""
     codes = ", ".join(f"{code} {number}" for code, number in found.status.items())
+    head = f"{found.studies} studies of {found.law} simulated and fitted: {codes}"
+    if found.reason:
+        return f"{head}\n  none has a fit to look at: {found.reason}"
     rows = [("quantity", "truth", "+- of estimates", "+- reported", "covers the truth", "identified")]
     for one in found.seen:
         spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
         truth = _shown(one.name, one.truth)
         rows.append((one.name, truth, spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}"))
-    lines = [f"  {line}" for line in _aligned(rows, left=(0,))]
-    return "\n".join([f"{found.studies} studies of {found.law} simulated and fitted: {codes}", *lines])
+    lines = [f"  {line}" for line in aligned(rows, left=(0,))]
+    return "\n".join([head, *lines])
 
 
 def _spread(one: Seen, half: float) -> str:
     if not np.isfinite(half):
         return "open"
     if one.log:
-        return _share(half)
+        return share_text(half)
     return f"{half / abs(one.truth):.0%}" if one.truth else number(half)

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from analysis.codec import Result, plain
 from analysis.errors import Argument, Complaint, Text
-from analysis.results import Part, Result, plain
+from analysis.results import Part
 
 HEADINGS = {"fail": "FAILED", "unknown": "COULD NOT BE LOOKED AT", "pass": "PASSED"}
 

@@ -247,18 +247,20 @@ def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.nda
 
 
 def _solved(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`_factored` returns, of larger matrices, one after another."""
-    unit = np.eye(g.shape[1])
-    a = h + damping[:, None, None] * unit
-    bent = ~_positive(a)
-    return np.linalg.solve(np.where(bent[:, None, None], unit, a), g[:, :, None])[:, :, 0], bent
+    """What :func:`_factored` returns, of larger matrices, by Cholesky's factors: elimination with a choice
+    of pivots may call a matrix singular that has them."""
+    factor = _cholesky(h + damping[:, None, None] * np.eye(g.shape[1]))
+    pivots = np.diagonal(factor, axis1=1, axis2=2) ** 2
+    bent = ~np.all(pivots > LEAST, axis=1)
+    factor[bent] = np.eye(g.shape[1])
+    half = np.linalg.solve(factor, g[:, :, None])
+    return np.linalg.solve(np.moveaxis(factor, 1, 2), half)[:, :, 0], bent
 
 
-def _positive(a: np.ndarray) -> np.ndarray:
-    """Tell of which matrices (R, P, P) Cholesky's factor is there, with pivots of some size (R,)."""
+def _cholesky(a: np.ndarray) -> np.ndarray:
+    """Cholesky's factors of matrices (R, P, P); 0 for those that have none."""
     try:
-        pivots = np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2
-        return np.all(pivots > LEAST, axis=1)
+        return np.linalg.cholesky(a)
     except np.linalg.LinAlgError:  # of one or more of them: halves find which
         middle = len(a) // 2
-        return np.concatenate([_positive(a[:middle]), _positive(a[middle:])]) if middle else np.array([False])
+        return np.concatenate([_cholesky(a[:middle]), _cholesky(a[middle:])]) if middle else np.zeros_like(a)

@@ -31,12 +31,13 @@ from analysis.tables.checks import (
 )
 from analysis.tables.columns import adopt
 from analysis.tables.flags import check_rules
+from analysis.tables.magnitudes import implausible
 from analysis.tables.missing import derive, stated_quantities
 from analysis.tables.reading import named, read, stacked
 from analysis.tables.runs import filtered
 from analysis.tables.table import about, tell
 from analysis.tables.totals import without_totals
-from analysis.tables.units import STATED, convert, implausible
+from analysis.tables.units import STATED, convert
 
 
 @np.errstate(all="ignore")  # of tables of any magnitude

@@ -13,9 +13,9 @@ from analysis.errors import AnalysisError, Argument, Complaint, alternatives, so
 from analysis.tables.columns import ALIASES, candidates, file_names
 from analysis.tables.expressions import quantity, quoted
 from analysis.tables.headings import PER_BYTE, folded, unit
+from analysis.tables.magnitudes import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
-from analysis.tables.units import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
 
 # what columns that are none of ours hold, by their names as `folded` spells them
 PARTS = {

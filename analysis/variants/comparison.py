@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import cost_of
 from analysis.laws.law import Law
 from analysis.laws.lookup import LAW, require
-from analysis.results import Result
 from analysis.tables.checks import finished
 from analysis.tables.reading import numbers
 from analysis.tables.runs import filtered, one_a_cell, select

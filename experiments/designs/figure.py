@@ -21,15 +21,15 @@ from analysis.figures import style
 from analysis.figures.design import CHINCHILLA, RAY
 from analysis.fits.summary import count
 from scaling.design.choosing import choose
-from scaling.design.foreseen import foreseen
-from scaling.design.tables import drawn_of
+from scaling.design.foreseen import drawn
 from scaling.design.wish import Asked
 from scaling.plan.expand import plan_study
 from scaling.spec.load import load_study
 
 HERE = Path(__file__).parent
 COLUMNS = 4
-MARKS = (("fit", "o", 16), ("noise", "s", 60), ("holdout", "*", 90))  # role, marker, size in points^2
+# role, marker, size in points^2
+MARKS = (("trunk", "v", 16), ("fit", "o", 16), ("noise", "s", 60), ("holdout", "*", 90))
 
 
 def specs() -> list[Path]:
@@ -38,12 +38,9 @@ def specs() -> list[Path]:
 
 
 def cells(spec: Path) -> pd.DataFrame:
-    """N, D, C, role and budget of the runs of a spec; ``done`` where its plan has them before any result."""
+    """The runs of a spec as a figure of its design draws them, ``foreseen`` where results decide of them."""
     study = choose(load_study(spec))
-    plan = plan_study(study)
-    whole, known = foreseen(study, plan, Asked()), {run.run_id for run in plan.runs}
-    assert whole is not None, "the prior left out is a law of N and D"
-    return drawn_of(whole.plan.runs, known)
+    return drawn(study, plan_study(study), Asked())
 
 
 def draw(of: list[Path]) -> Figure:
@@ -67,7 +64,7 @@ def draw(of: list[Path]) -> Figure:
         panels[-1].legend(handles=_legend(), loc="center left", borderaxespad=0)
         shades.explain(figure, panels, "$C$ (FLOPs)", style.power)
         figure.supxlabel("Training tokens $D$")
-        figure.supylabel("Parameters $N$")
+        figure.supylabel("Parameters $N$ (total)")
         return style.finish(figure)
 
 
@@ -75,11 +72,11 @@ def _panel(ax: Axes, runs: Any, shades: style.Shades) -> None:
     left, right = ax.get_xlim()
     ax.plot([left, right], [left / CHINCHILLA, right / CHINCHILLA], "--", color=style.MUTED, lw=0.8, zorder=1)
     for role, marker, size in MARKS:
-        for done, of in runs[runs["role"] == role].groupby("done"):
+        for is_foreseen, of in runs[runs["role"] == role].groupby("foreseen"):
             colours = [style.ACCENT if role == "holdout" else shades(c) for c in of["flops"]]
             ax.scatter(
                 of["tokens"], of["params"], size, marker=marker, linewidths=1.0, edgecolors=colours,
-                facecolors=colours if done and role != "noise" else "none",
+                facecolors="none" if is_foreseen or role == "noise" else colours,
                 zorder=3,
             )  # fmt: skip
     fitted = runs[runs["role"] == "fit"]
@@ -91,6 +88,7 @@ def _legend() -> list[Line2D]:
     return [
         Line2D([], [], marker="o", ms=4, label="fitted", **alike),
         Line2D([], [], marker="o", ms=4, mfc="none", label="fitted, foreseen", **alike),
+        Line2D([], [], marker="v", ms=4, label="branched from", **alike),
         Line2D([], [], marker="s", ms=7.7, mfc="none", label="other seeds", **alike),
         Line2D([], [], marker="*", ms=9.5, label="held out", **alike | {"color": style.ACCENT}),
         Line2D([], [], ls="--", lw=0.8, color=style.MUTED, label=RAY),

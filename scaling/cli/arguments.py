@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,21 @@ def require_positive(options: Mapping[str, tuple[float | None, str]]) -> None:
     ]
     if wrong:
         raise UserError(*wrong)
+
+
+def require_within(options: Mapping[str, tuple[float | None, float, float]]) -> None:
+    """Raise UserError for all values of options that lie outside of the least and the most of each."""
+    wrong = [
+        Complaint(f"{option} {value:g}: must be {_limits(least, most)}")
+        for option, (value, least, most) in options.items()
+        if value is not None and not least <= value <= most
+    ]
+    if wrong:
+        raise UserError(*wrong)
+
+
+def _limits(least: float, most: float) -> str:
+    return f"{least:g} to {most:g}" if math.isfinite(most) else f"{least:g} or more"
 
 
 def split(text: str) -> list[str]:

@@ -93,8 +93,8 @@ def basins(
     as_json: option.Json = False,
 ) -> None:
     """Find the best learning rates and batches."""
+    from analysis.codec import plain
     from analysis.hyperparameters.optima import SHORT
-    from analysis.results import plain
     from scaling.cli.points import inputs
     from scaling.cli.tables import sweep_of
 

@@ -148,14 +148,14 @@ def _study(spec: Path, overrides: list[str] | None) -> Study:
 def _as_prepared() -> Stores:
     """The stores that corpora were prepared to, whole or not."""
     from scaling.data.request import answered
-    from scaling.data.stores import Stores, not_prepared
+    from scaling.data.stores import Stores, Unprepared
 
     class AsPrepared(Stores):
         def store(self, request: Request) -> StoreFacts:
             here = request.corpus.is_here(request.folder)  # else the key would fetch it
             facts = answered(request.key()) if here else None
             if facts is None:
-                raise not_prepared("is not prepared")
+                raise Unprepared("is not prepared")
             return facts
 
     return AsPrepared()

@@ -174,8 +174,8 @@ def _as_json(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from analysis.codec import plain
     from analysis.fits.discrepancy import shipped
-    from analysis.results import plain
 
     return {
         "forecasts": [_entry_json(entry) for entry in found.entries],

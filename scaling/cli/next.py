@@ -27,7 +27,7 @@ def next_(
     budget: Annotated[
         float | None, typer.Option(metavar="FLOPS", help="for all runs; left out: a quarter of what is there")
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="at most so many")] = 5,
+    runs: Annotated[int, typer.Option(help="at most so many, 1 to 100")] = 5,
     law: Annotated[
         list[str] | None,
         typer.Option(metavar="LAW", help=f"{option.LAW}; of several, also cells that decide between them"),

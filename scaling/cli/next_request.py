@@ -11,9 +11,10 @@ from analysis.laws.lookup import LAW, require
 from analysis.planning.target import Target
 from analysis.tables.loading import load
 from scaling.cli import say
-from scaling.cli.arguments import number, pairs, require_positive, split
+from scaling.cli.arguments import number, pairs, require_positive, require_within, split
 from scaling.cli.gathering import Gathering
-from scaling.design.following import Following, Wish, next_runs
+from scaling.design.following import Wish, next_runs
+from scaling.design.proposal import Following
 from scaling.errors import Complaint, UserError
 from scaling.plan.kept import load_spec
 from scaling.plan.plan import Plan, load_plan
@@ -47,9 +48,11 @@ def asked_next(
     numbers = {"--budget": (budget, "1e20"), "--noise": (noise, "0.005")}
     gathering = Gathering()
     gathering.tried(lambda: require_positive(numbers))
+    gathering.tried(lambda: require_within({"--runs": (runs, 1, 100)}))
     gathering.tried(lambda: _require_choice(goal, out))
     for law in laws:
         gathering.tried(partial(require, law))
+    gathering.tried(lambda: _require_compute(at, goal))
     target = gathering.tried(lambda: _target(compute, at))
     there = source.exists()
     if not there:
@@ -74,6 +77,15 @@ def _require_choice(goal: Any, out: Path | None) -> None:
         problems.append(Complaint(f"--out {out}: {what}", hint="name a new file in a folder that exists"))
     if problems:
         raise UserError(*problems)
+
+
+def _require_compute(at: str | None, goal: Any) -> None:
+    """Raises UserError: N* is wanted, and a run is given."""
+    if at is not None and goal == "size":
+        hint = "give --compute 1e20 in its place, or --goal loss"
+        raise UserError(
+            Complaint(f"--goal size: N* is that of a compute, and --at {at} is one run", hint=hint)
+        )
 
 
 def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:

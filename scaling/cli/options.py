@@ -23,7 +23,7 @@ On = Annotated[
     typer.Option(metavar="FILE", help="a profile, such as cluster.yaml: fields for those of `execution`"),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
+    int | None, typer.Option(help="jobs at a time, 1 or more, instead of the spec's execution.workers")
 ]
 TABLE = "a results folder, or any CSV of runs: params, tokens, loss"
 Table = Annotated[Path, typer.Argument(help=TABLE)]

@@ -22,11 +22,11 @@ class Taking(Options):
     workers: Workers = None
     speed: Annotated[
         float | None,
-        typer.Option(min=1, max=1e25, metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
+        typer.Option(metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
     ] = None
     max_device_hours: Annotated[
         float | None,
-        typer.Option(min=0, metavar="HOURS", help="refuse a plan of which more is left to train"),
+        typer.Option(metavar="HOURS", help="refuse a plan of which more is left to train"),
     ] = None
 
 
@@ -60,7 +60,7 @@ class Identifying(Options):
         typer.Option(metavar="FLOPS", help="what the law is wanted for; left out: the largest held-out run"),
     ] = None
     simulate: Annotated[
-        int, typer.Option(min=0, metavar="STUDIES", help="simulate and fit so many studies of this design")
+        int, typer.Option(metavar="STUDIES", help="simulate and fit so many studies of this design")
     ] = 0
 
     def asked(self) -> Asked:

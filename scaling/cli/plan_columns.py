@@ -56,6 +56,7 @@ COLUMNS: dict[str, Column] = {
     "run": Column("run", lambda run, _: run.label),
     "role": Column("role", lambda run, _: run.role),
     "variant": Column("variant", lambda run, _: run.variant),
+    "starts_from": Column("starts from", lambda run, _: run.starts_from),
     "params_body": Column("N body", lambda run, _: run.params_body, count),
     "params": Column("N", lambda run, _: run.params, count),
     "params_active": Column("N active", lambda run, _: run.params_active, count),
@@ -87,7 +88,7 @@ COLUMNS: dict[str, Column] = {
     "run_id": Column("run id", lambda run, _: run.run_id),
     "job_id": Column("job id", lambda run, _: run.job_id),
 }
-LEFT = ("run", "role", "variant")  # aligned left
+LEFT = ("run", "role", "variant", "starts_from")  # aligned left
 LAST = "price"  # of the columns that are printed unless others are named
 
 
@@ -135,6 +136,7 @@ def _usual(plan: Plan, bill: Bill) -> tuple[str, ...]:
     is N without experts."""
     left_out = {
         "variant": True,
+        "starts_from": all(run.starts_from is None for run in plan.runs),
         "params_active": not has_experts(plan.runs),
         "params_body": all(run.params_body is None for run in plan.runs),
         "hours": bill.time is None,

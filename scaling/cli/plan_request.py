@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from scaling.cli import say
-from scaling.cli.arguments import require_positive
+from scaling.cli.arguments import require_positive, require_within
 from scaling.cli.gathering import Gathering
 from scaling.cli.plan_columns import chosen_columns
+from scaling.cli.plan_figure import require_kind
 from scaling.cli.plan_speed import RESULTS, earlier_speed, given_speed, speed_here, speed_of_own
 from scaling.cli.plan_text import plan_json, plan_text
 from scaling.design.wish import Asked
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint
 from scaling.plan.bill import Bill, make_bill
 from scaling.plan.compiled import cached_answers, questions, with_answers
 from scaling.plan.device import device_notes, require_precision
@@ -93,9 +95,10 @@ def print_plan(asked: PlanRequest) -> None:
     stage = study.design.stage(float(sum(run.flops for run in planned.runs if run.role == "fit")))
     planned, lowered, bill = _priced(asked, _noting(planned, stage))
     if asked.max_device_hours is not None:
-        bill.require_within(asked.max_device_hours)
+        on_cluster = isinstance(planned.execution, SlurmExecution) or planned.command is not None
+        bill.require_within(asked.max_device_hours, measurable=not on_cluster)
     if asked.figure is not None:
-        _draw(asked.figure, asked.folder(planned), planned)
+        _draw(asked.figure, asked, study, planned)
     if asked.diff:
         return _print_difference(asked, planned, bill, stage)
     found = None
@@ -122,19 +125,32 @@ def _checked(asked: PlanRequest) -> tuple[tuple[str, ...] | None, tuple[Study, P
     typed."""
     gathering = Gathering()
     shown = gathering.tried(lambda: chosen_columns(asked.names))
-    positive = {"--compute": (asked.about.compute, "1e20"), "--noise": (asked.about.noise, "0.005")}
-    gathering.tried(partial(require_positive, positive))
-    _try_laws(asked.about, gathering)
+    _try_options(asked, gathering)
     planned = gathering.tried(
         lambda: plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=asked.chosen)
     )
+    if planned is not None:
+        _try_beside(asked, planned[1], gathering)
     gathering.settle()
     assert planned is not None, "else there is a problem"
     return shown, planned
 
 
-def _try_laws(wanted: Asked, gathering: Gathering) -> None:
-    """Gather what is wrong with laws and the prior, which are looked for only where some are named."""
+def _try_options(asked: PlanRequest, gathering: Gathering) -> None:
+    """Gather what is wrong with options by themselves; laws and a prior are looked for where some are
+    named."""
+    wanted, unlimited = asked.about, math.inf
+    positive = {"--compute": (wanted.compute, "1e20"), "--noise": (wanted.noise, "0.005")}
+    limited = {
+        "--workers": (asked.workers, 1, unlimited),
+        "--speed": (asked.flops_per_second, 1, 1e25),
+        "--max-device-hours": (asked.max_device_hours, 0, unlimited),
+        "--simulate": (wanted.simulate, 0, unlimited),
+    }
+    gathering.tried(partial(require_positive, positive))
+    gathering.tried(partial(require_within, limited))
+    if asked.figure is not None:
+        gathering.tried(partial(require_kind, asked.figure))
     if wanted.laws or wanted.prior:
         from analysis.laws.lookup import require
         from scaling.design.priors import require_prior
@@ -143,6 +159,21 @@ def _try_laws(wanted: Asked, gathering: Gathering) -> None:
             gathering.tried(partial(require, law))
         if wanted.prior:
             gathering.tried(partial(require_prior, wanted.prior))
+
+
+def _try_beside(asked: PlanRequest, plan: Plan, gathering: Gathering) -> None:
+    """Gather what is wrong with options beside a plan."""
+    compute = asked.about.compute
+    if asked.identify and compute is not None and 0 < compute < math.inf:
+        from scaling.design.tables import targets_of
+
+        gathering.tried(lambda: targets_of(plan, compute))
+    if asked.diff and not (results := asked.folder(plan)).plan.exists():
+        problem = f"--diff: {str(results.path)!r} holds no study to compare with: plan.json is missing"
+        hint = "name its folder with --results, or leave --diff out"
+        if results.spec.exists():
+            hint = "it has tables and the study alone; name a folder that `scaling run` trains in"
+        gathering.problems.append(Complaint(problem, hint=hint))
 
 
 def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:
@@ -199,17 +230,14 @@ def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill, stage: str)
     from scaling.sweep.differences import plan_difference
 
     results = asked.folder(planned)
-    if not results.plan.exists():
-        problem = f"--diff: {str(results.path)!r} holds no study to compare with: plan.json is missing"
-        raise UserError(Complaint(problem, hint="name its folder with --results, or leave --diff out"))
     found = plan_difference(results, planned)
     if asked.as_json:
         return say.data({"folder": str(results.path), **found.to_json(), "bill": bill.to_json()})
     return print(difference_text(str(results.path), found, planned, bill, stage))
 
 
-def _draw(path: Path, results: ResultsFolder, planned: Plan) -> None:
+def _draw(path: Path, asked: PlanRequest, study: Study, planned: Plan) -> None:
     from scaling.cli.plan_figure import draw_design
 
-    draw_design(path, planned, done=results.recorded())
+    draw_design(path, study, planned, asked.about, done=asked.folder(planned).recorded())
     say.note(f"drew {path}")

@@ -19,8 +19,9 @@ from scaling.data.request import find_overlap
 from scaling.errors import plural
 from scaling.plan.bill import Bill
 from scaling.plan.cadence import evaluations
+from scaling.plan.chosen import held_text
 from scaling.plan.cost import Space
-from scaling.plan.lowering import Lowered, held_text
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import times_text
 from scaling.plan.warnings import plan_warnings

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.codec import plain
 from analysis.fits.given import GivenLaw
 from analysis.fits.result import Fit
 from analysis.fits.summary import number, split_text
 from analysis.optimal_size.estimate import Estimate
-from analysis.results import plain
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import of_unit
 from scaling.cli.arguments import as_option

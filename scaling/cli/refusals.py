@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
@@ -32,7 +33,7 @@ class Commands(TyperGroup):
         except typer.BadParameter as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
-            raise UserError(*_refused(error, error.__cause__)) from None
+            raise UserError(*_all_refused(error, typed)) from None
 
 
 def _unknown(error: Any, typed: list[str]) -> Complaint:
@@ -62,16 +63,31 @@ def _is_column(name: str) -> bool:
     return any(name in (ours, *theirs) for ours, theirs in ALIASES.items())
 
 
-def _refused(error: typer.BadParameter, cause: Any) -> list[Complaint]:
-    name = _typed(error.param)
-    help_of = f"`{error.ctx.command_path} --help`" if error.ctx else "`scaling --help`"
-    return [
-        Complaint(
-            f"{name} {item['input']}: {item['msg'].replace('Input should', 'must')}",
-            hint=f"see {name} in {help_of}",
-        )
-        for item in cause.errors()
-    ]
+def _all_refused(first: typer.BadParameter, typed: list[str]) -> Iterator[Complaint]:
+    """Say what is wrong with each value that was typed; the parser stops at the ``first``."""
+    context = first.ctx
+    if context is None:
+        return (yield from _refused(first))
+    name = str(context.info_name)
+    own = typed[typed.index(name) + 1 :] if name in typed else typed
+    values, arguments, _ = context.command.make_parser(context).parse_args(args=own)
+    for parameter in context.command.get_params(context):
+        try:
+            _, arguments = parameter.handle_parse_result(context, values, arguments)
+        except typer.BadParameter as error:
+            yield from _refused(error)
+
+
+def _refused(error: typer.BadParameter) -> Iterator[Complaint]:
+    """Say what is wrong with a value; nothing of one that is missing."""
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError):
+        name = _typed(error.param)
+        help_of = f"`{error.ctx.command_path} --help`" if error.ctx else "`scaling --help`"
+        for item in error.__cause__.errors():
+            message = f"{name} {item['input']}: {item['msg'].replace('Input should', 'must')}"
+            yield Complaint(message, hint=f"see {name} in {help_of}")
 
 
 def _typed(parameter: Any) -> str:

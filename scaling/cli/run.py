@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scaling.cli import say
+from scaling.cli.arguments import require_within
 from scaling.cli.options import Json, On, Overrides, Workers
 from scaling.errors import Complaint, UserError
 
@@ -68,6 +70,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
+    require_within({"--workers": (workers, 1, math.inf)})
     for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from scaling.canonical import short_hash
 from scaling.corpora.content import (
     BLOCK,
     HELD_OUT,
@@ -25,7 +26,7 @@ from scaling.corpora.generated import EVALUATION
 from scaling.data.evaluation import allocate, predicted
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
-from scaling.run import Data, ExternalData, short_hash
+from scaling.run import Data, ExternalData
 from scaling.tokenizers.base import TokenizerFacts
 
 GENERATED_DOCUMENTS = 64  # groups of a generated source's evaluation windows, which give standard errors

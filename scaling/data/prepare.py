@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from scaling.canonical import short_hash
 from scaling.corpora.base import Document, Tally
 from scaling.data.candidates import raw
 from scaling.data.facts import StoreFacts, read_facts
@@ -38,7 +39,6 @@ from scaling.data.work import Work, alone
 from scaling.data.write import Contents, write_store
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir, write_json
-from scaling.run import short_hash
 from scaling.tokenizers.base import TokenizerFacts
 
 SMALL_CORPUS = 1 << 24  # bytes of files that are not worth starting processes for

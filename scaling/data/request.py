@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import SerializeAsAny, ValidationError
 
+from scaling.canonical import short_hash
 from scaling.corpora.base import DocumentCorpus
 from scaling.data.facts import Overlap, StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.recipe.quantities import Count, Fraction, Frozen
-from scaling.run import short_hash
 from scaling.tokenizers.base import TextTokenizer
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.

@@ -11,9 +11,11 @@ from scaling.data.request import Request, find, find_overlap
 from scaling.errors import Complaint, UserError
 
 
-def not_prepared(message: str) -> UserError:
-    """Return the error of a corpus that has to be prepared first."""
-    return UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+class Unprepared(UserError):
+    """A corpus has to be prepared first."""
+
+    def __init__(self, message: str):
+        super().__init__(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,16 @@ class Stores:
         """Return the store of a request.
 
         Raises:
-            UserError: the corpus cannot be had as requested, or is not prepared and too large.
+            UserError: the corpus cannot be had as requested; Unprepared: it is too large to be prepared here.
         """
         facts = find(request)
         if facts is not None:
             return facts
         if math.isfinite(self.most_bytes) and not request.corpus.is_here(request.folder):
-            raise not_prepared("is not fetched yet")  # how large it is, only fetching it would tell
+            raise Unprepared("is not fetched yet")  # how large it is, only fetching it would tell
         size = sum(part.file.stat().st_size for part in request.corpus.inputs(request.folder))
         if size > self.most_bytes:
-            raise not_prepared(f"{size / 1e6:,.0f} MB of text are not prepared yet")
+            raise Unprepared(f"{size / 1e6:,.0f} MB of text are not prepared yet")
         from scaling.data.prepare import prepare
 
         return prepare(request, self.processes, self.report)

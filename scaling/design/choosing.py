@@ -33,7 +33,7 @@ from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import PlannedRun
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
 from scaling.spec.models import Study
-from scaling.spec.source import Finding
+from scaling.spec.source import Finding, SpecError
 
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
@@ -80,7 +80,7 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
     if least > design.budget:
         message = f"{FEWEST} runs are needed to begin with; the cheapest cost {least:.3g} FLOPs together"
         hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
-        raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
+        raise SpecError(study.source, [Finding(("design", "budget"), message, hint)])
     budget = max(share * design.budget, least)
     limits = [budget / seeds / runs for runs in range(LEAST, FEWEST + 1)]
     pools = [[offer for offer in on_offer if offer.flops <= limit] for limit in limits]
@@ -93,7 +93,7 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
         f"no {FEWEST} runs can be chosen: where the law is that of {prior.source}, none narrows the rest"
     )
     hint = "give values or ranges by which runs of this family tell something of the goal"
-    raise UserError(*study.source.problems([Finding(("design", "prior"), message, hint)]))
+    raise SpecError(study.source, [Finding(("design", "prior"), message, hint)])
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
@@ -239,7 +239,7 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
         prior = priors(Asked((LAW,)).about(study), table)[0]
     except (AnalysisError, UserError) as error:
         wrong = [Finding(("design", "prior"), str(one.message), str(one.hint)) for one in error.problems]
-        raise UserError(*study.source.problems(wrong)) from None
+        raise SpecError(study.source, wrong) from None
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:
@@ -249,7 +249,7 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
             f"a run costs half of it at most, and at least {FEWEST} cells are needed: raise compute, lower "
             "min_steps, or give smaller sizes"
         )
-        raise UserError(*study.source.problems([Finding(("design", "compute"), message, hint)]))
+        raise SpecError(study.source, [Finding(("design", "compute"), message, hint)])
     return prior, on_offer
 
 

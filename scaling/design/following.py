@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.fits.fitting import fit
+from analysis.fits.prediction import factors
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
 from analysis.planning.field import Misfit, misfit_of
-from analysis.planning.help import Goal, Help
+from analysis.planning.help import Goal
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
-from analysis.planning.rivals import Decision, decisions
+from analysis.planning.rivals import decisions
 from analysis.planning.shop import Shop
-from analysis.planning.statement import ahead_text, help_table, nothing_text
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.mismatch import Ground, mismatches
+from scaling.design.proposal import Following, too_far
 from scaling.design.tables import cells_of, offered
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
@@ -29,7 +29,6 @@ from scaling.plan.member import next_study
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.settings import study_of
-from scaling.plan.written import spec_text
 from scaling.spec.designs.cells import Added
 from scaling.spec.models import Study
 
@@ -53,80 +52,6 @@ class Wish:
     laws: tuple[str, ...] = (LAW,)
     goal: Goal = "loss"
     noise: float | None = None
-
-
-@dataclass(frozen=True)
-class Following:
-    """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. The prior's noise is what they were chosen by, beside ``misfit``. ``study`` trains
-    them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
-
-    fit: Fit | None
-    prior: Prior
-    misfit: Misfit
-    help: Help
-    offers: tuple[Offer, ...]
-    decisions: tuple[Decision, ...]
-    study: Study
-    extends: bool
-    spent: float
-    budget: float
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def chosen(self) -> tuple[Offer, ...]:
-        return tuple(self.offers[run.offer] for run in self.help.runs)
-
-    @property
-    def text(self) -> str:
-        labels = {i: offer.label for i, offer in enumerate(self.offers)}
-        noise, half = self.prior.noise.text, self.help
-        what = "of the forecast" if half.goal == "loss" else "of N*"
-        lines = [
-            f"next runs for {half.name} by {self.prior.law.name}: {self.prior.source}",
-            f"  chosen by noise of {noise}; the law off by {self.misfit.size:.2%} at the target, more away",
-            f"  90% interval {what} now {ahead_text(half.now)}",
-        ]
-        if half.runs:
-            lines[-1] += f", after these runs {ahead_text(half.then)}"
-            lines += [
-                f"  {half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is "
-                f"there); {half.offered} cells on offer",
-                "",
-                *(f"  {line}" for line in help_table(half.runs, labels)),
-            ]
-        else:
-            lines.append(f"  within {self.budget:.3g} FLOPs {nothing_text(half)}")
-        lines += [f"  {offer.label}: continues a trunk from step {offer.continued:,} of {offer.steps:,}"
-                  for offer in self.chosen if offer.continued]  # fmt: skip
-        if self.decisions:
-            lines += ["", "  cells that decide between laws:"]
-            lines += [f"  {labels[one.offer]} ({one.cost:.3g} FLOPs): {one.text}" for one in self.decisions]
-        if self.warnings:
-            lines += ["", *(f"warning: {text}" for text in self.warnings)]
-        return "\n".join(lines)
-
-    def yaml(self, place: Path | None = None) -> str:
-        """The spec that trains them, to be written to ``place`` or printed, without what it would have if it
-        were left out."""
-        heading = f"runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}"
-        return spec_text(self.study, place, heading)
-
-    def to_json(self) -> dict[str, Any]:
-        runs = [
-            run | {"label": offer.label, "steps": offer.steps, "continued": offer.continued}
-            for run, offer in zip(self.help.to_dict()["runs"], self.chosen, strict=True)
-        ]
-        return {
-            **self.help.to_dict(),
-            "runs": runs,
-            "prior": self.prior.to_dict(),
-            "budget": self.budget,
-            "spent": self.spent,
-            "decisions": [vars(one) for one in self.decisions],
-            "warnings": list(self.warnings),
-            "spec": self.yaml() if self.help.runs else None,
-        }
 
 
 def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) -> Following:
@@ -164,11 +89,13 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     usable = {name: made for name, made in fits.items() if made.usable}
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]
+    beyond = factors(kept, {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}).iloc[0].to_dict()
+    warnings = (*warnings, *ground.repeated(chosen), *too_far(beyond))
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),
         shop.field.misfit, found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
-        plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
+        plan is not None, spent, budget, shop.place, beyond, warnings,
     )  # fmt: skip
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from analysis.laws.lookup import LAW
 from analysis.planning.prior import Prior
 from scaling.design.choosing import remaining
 from scaling.design.priors import priors
-from scaling.design.tables import inputs_of, table_of
+from scaling.design.tables import drawn_of, inputs_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import plural
 from scaling.plan.expand import plan_study
@@ -53,6 +54,13 @@ def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
     design, assumed = decided
     study = study.model_copy(update={"design": design})
     return Foreseen(study, plan_study(study), assumed)
+
+
+def drawn(study: Study, plan: Plan, asked: Asked, done: Collection[str] = ()) -> pd.DataFrame:
+    """What a figure of the design draws: the runs of a plan and, of one that grows, those foreseen, as
+    :func:`scaling.design.tables.drawn_of` has them; raises as :func:`foreseen`."""
+    whole = foreseen(study, plan, asked)
+    return drawn_of((whole.plan if whole else plan).runs, done, plan.by_id)
 
 
 def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,24 @@ from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help
 from analysis.planning.prior import UNIQUE, Prior
+from analysis.planning.seeds import ExpectedNoise, noise_text
 from analysis.planning.shop import Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
+from scaling.design.batches import BatchStatement, batch_statement
 from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
-from scaling.design.priors import priors
+from scaling.design.priors import priors, without_batch
+from scaling.design.seeds import noise_of_plan
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
-from scaling.design.wish import Asked
+from scaling.design.wish import REPEATED, Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import on_purpose, read_more, times_text
 from scaling.plan.warnings import has_long_warmup
 from scaling.spec.designs.chosen import Adaptive, Optimal
+from scaling.spec.designs.varied import CriticalBatch
 from scaling.spec.models import Study
 
 REACH = 4.0  # times the largest run of the design
@@ -40,16 +44,19 @@ MOST = 1500  # runs, beside which more are not priced
 class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
     and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
-    what is assumed; ``foreseen``: what is assumed of runs that results decide."""
+    what is assumed; ``foreseen``: what is assumed of runs that results decide; ``batches``: what a design of
+    several batches says of the critical one; ``noise``: how well that between seeds will be known."""
 
-    statements: tuple[tuple[str | None, Expected], ...]
-    simulated: tuple[Simulated, ...]
-    helps: tuple[Help, ...]
-    labels: Mapping[int, str]
-    flops: float
+    statements: tuple[tuple[str | None, Expected], ...] = ()
+    simulated: tuple[Simulated, ...] = ()
+    helps: tuple[Help, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict[int, str])
+    flops: float = 0.0
     dropped: int = 0
     doubts: tuple[str, ...] = ()
     foreseen: str | None = None
+    batches: BatchStatement | None = None
+    noise: ExpectedNoise | None = None
 
     @property
     def text(self) -> str:
@@ -59,11 +66,13 @@ class Identification:
         )
         parts = [f"What results will decide is foreseen here: {self.foreseen}"] * bool(self.foreseen)
         parts += [left_out] * bool(self.dropped)
+        parts += [self.batches.text] if self.batches else []
         parts += (
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
         )
         parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
+        parts += [noise_text(self.noise)] if self.noise else []
         parts += [help_text(found, self.labels, self.flops) for found in self.helps]
         return "\n\n".join(parts)
 
@@ -79,6 +88,8 @@ class Identification:
             "left_out": self.dropped,
             "doubts": list(self.doubts),
             "foreseen": self.foreseen,
+            "noise": self.noise.to_dict() if self.noise else None,
+            "critical_batch": self.batches.to_json() if self.batches else None,
         }
 
 
@@ -96,9 +107,16 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     if whole is None:
         return None
     study, plan = whole.study, whole.plan
+    asked = asked.fitting(plan)
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
         return None
+    batches, noise = None, noise_of_plan(plan)
+    if isinstance(study.design, CriticalBatch):
+        batches = batch_statement(plan, planned, asked)
+        if not asked.laws and asked.compute is None:
+            return Identification(batches=batches, noise=noise)
+        asked = replace(asked, prior=without_batch(asked.prior)[1])
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     doubts = [warning.text for warning in design_warnings(plan)] if whole.assumed else list[str]()
@@ -118,19 +136,20 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed,
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
     )  # fmt: skip
 
 
 def _repeated(law: Law, runs: list[PlannedRun]) -> Iterator[str]:
-    """Say where a law counts tokens as new that runs read again on purpose; of others a plan warns."""
+    """Say where a law that is asked for counts tokens as new that runs read again on purpose; of others a
+    plan warns."""
     again = [run for run in runs if run.epochs > 1 and on_purpose(run)]
     if again and UNIQUE not in law.inputs:
         worst = max(again, key=lambda run: run.epochs)
         yield (
             f"{read_more(len(again), len(runs), 1)}, "
             f"{worst.label} {times_text(worst.epochs)} times, and {law.name} counts every token as "
-            "new; say what can be identified with --law data-constrained, and fit that"
+            f"new; {REPEATED}, which is judged without --law, does not"
         )
 
 

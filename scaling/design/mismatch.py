@@ -19,6 +19,8 @@ from scaling.plan.repetition import AS_NEW, NEARLY, WORTH, read_more, times_text
 from scaling.spec.models import Study
 from scaling.spec.sections import Data
 
+TOLD = ("tokenizer", "vocab_size", "eval_id")  # columns that say of what a loss is
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -61,6 +63,7 @@ class Ground:
 def mismatches(study: Study, index: DataIndex, runs: pd.DataFrame) -> Iterator[str]:
     """Say where the runs of a table (columns N, D, C, L) are not like those of a study."""
     yield from _other_loss(index, runs)
+    yield from _unchecked(index, runs)
     try:
         plan = make_plan(study, index)
     except UserError:  # its own cells are chosen later, or are no plan yet
@@ -101,6 +104,15 @@ def _other_loss(index: DataIndex, runs: pd.DataFrame) -> Iterator[str]:
         yield (
             f"the table has a loss of {number(losses.min())}, and the text of this study an entropy of "
             f"{index.floor:.4g}, below which no loss of it lies: it is of another text"
+        )
+
+
+def _unchecked(index: DataIndex, runs: pd.DataFrame) -> Iterator[str]:
+    """Say that a table does not tell of which tokens and text its losses are."""
+    if not any(column in runs.columns and runs[column].notna().any() for column in TOLD):
+        yield (
+            f"the table has no {', '.join(TOLD[:-1])} or {TOLD[-1]}: whether its losses are of the tokens "
+            f"and the text of this study ({index.tokenizer.name}) cannot be checked"
         )
 
 

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.optimal_size.saved import read_saved, result
+from analysis.planning.batch_groups import CriticalPrior
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 
 PRIOR = "--prior"  # where a spec does not give it
+BATCH = "Bcrit"  # the critical batch, among the values of a prior
 SIZES = np.array([1e6])  # N of a run, where any will do
 
 
@@ -38,8 +41,26 @@ def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
 
 
 def require_prior(text: str) -> None:
-    """Raises AnalysisError or UserError where what is asked for on the command line is no prior."""
-    _ = _prior(text, {"N": SIZES}, None, None)
+    """Raises UserError where what is asked for on the command line is no prior."""
+    try:
+        _ = _prior(without_batch(text)[1], {"N": SIZES}, None, None)
+    except AnalysisError as error:
+        wrong = (Complaint(f"{PRIOR} {text}: {one.message}", hint=str(one.hint)) for one in error.problems)
+        raise UserError(*wrong) from None
+
+
+def without_batch(text: str | None) -> tuple[CriticalPrior | None, str | None]:
+    """What a prior says of the critical batch, and the rest of it. Raises UserError where that is no number
+    above 0."""
+    parts = (text or "").split(",")
+    given = [part for part in parts if part.partition("=")[0].strip() == BATCH]
+    if not given:
+        return None, text
+    low, high = _ranges(given[-1])[BATCH]
+    if not 0 < low <= high < np.inf:
+        message = f"{given[-1]}: must rise, and be above 0"
+        raise UserError(Complaint(message, PRIOR, "tokens, such as Bcrit=5e5 or Bcrit=1e5:1e6"))
+    return CriticalPrior.given(low, high), ",".join(part for part in parts if part not in given) or None
 
 
 def _prior(
@@ -65,7 +86,8 @@ def _fit_of(text: str, folder: Path | None) -> Fit:
             f"choose one of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
         )
         where = PRIOR if folder is None else "design.prior"
-        raise UserError(Complaint(f"{text!r} is no prior that is known", where, hint))
+        what = "is no fit that could be used" if beside.is_file() or Path(text).is_file() else "no such file"
+        raise UserError(Complaint(f"{text!r} is no prior that is known: {what}", where, hint))
     return fit
 
 
@@ -78,7 +100,7 @@ def _ranges(text: str) -> dict[str, tuple[float, float]]:
         try:
             found[name.strip()] = float(low), float(high if colon else low)
         except ValueError:
-            hint = "such as alpha=0.3 or alpha=0.3:0.4"
+            hint = f"such as {name.strip() or 'alpha'}=0.3 or {name.strip() or 'alpha'}=0.3:0.4"
             problems.append(Complaint(f"{part}: must be a number or a range", PRIOR, hint))
     if problems:
         raise UserError(*problems)

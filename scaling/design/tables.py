@@ -41,8 +41,14 @@ def inputs_of(runs: Iterable[PlannedRun]) -> dict[str, np.ndarray]:
     return {"N": places[:, 0], "D": places[:, 1]}
 
 
-def drawn_of(runs: Iterable[PlannedRun], done: Collection[str]) -> pd.DataFrame:
-    """The table that :func:`analysis.figures.design.design` draws; ``done``: ids of runs to be full."""
+def drawn_of(runs: Iterable[PlannedRun], done: Collection[str], decided: Collection[str]) -> pd.DataFrame:
+    """The table that :func:`analysis.figures.design.design` draws.
+
+    Args:
+        runs: of the design.
+        done: ids of those that are trained.
+        decided: ids of those that are planned; results may decide otherwise of the rest.
+    """
     return pd.DataFrame(
         {
             "params": run.params,
@@ -51,6 +57,7 @@ def drawn_of(runs: Iterable[PlannedRun], done: Collection[str]) -> pd.DataFrame:
             "role": run.role,
             "budget": run.budget,
             "done": run.run_id in done,
+            "foreseen": run.run_id not in decided,
         }
         for run in runs
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scaling.plan.plan import Plan
+from scaling.plan.repetition import on_purpose
 from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.models import Study
+
+REPEATED = "data-constrained"  # the law of text that is read again
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,9 @@ class Asked:
         if asked.prior is None and design.prior is not None:
             asked = replace(asked, prior=design.prior, folder=study.source.folder)
         return replace(asked, noise=design.noise) if asked.noise is None else asked
+
+    def fitting(self, plan: Plan) -> Asked:
+        """The same with the law that a plan is for, where none is asked for: that of repeated text where runs
+        read theirs again on purpose."""
+        again = any(run.epochs > 1 and on_purpose(run) for run in plan.with_roles(("fit",)))
+        return replace(self, laws=(REPEATED,)) if again and not self.laws else self

@@ -104,13 +104,16 @@ class Bill:
             "currency": self.price.currency if self.price else None,
         }
 
-    def require_within(self, most: float) -> None:
+    def require_within(self, most: float, *, measurable: bool) -> None:
         """Raises UserError: what is left to train takes more device-hours than ``most``, or it is not known
-        how many."""
+        how many, which can be measured where the machine is here."""
         option, left = "--max-device-hours", self.device_hours_left
         if left is None:
             message = f"{option} {most:g}: how long this takes is not known"
-            hint = "give the FLOP/s of a device with --speed; here it is measured without --no-probe"
+            hint = "give the FLOP/s of a device, such as --speed 4e14"
+            hint += (
+                ", or have it measured, without --no-probe" if measurable else "; it is not measured there"
+            )
             raise UserError(Complaint(message, hint=hint))
         if left > most:
             of_all = f" of {self.device_hours:.3g}" if self.done else ""

@@ -19,6 +19,7 @@ from scaling.spec.execution import Execution
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
 
+BATCH: Path = ("recipe", "batch_tokens")
 MOST_RUNS = 1_000_000  # at 0.25 ms and 8 kB each: 200,000 took 50 CPU s and 1.6 GB
 
 
@@ -67,15 +68,30 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
     for w in wanted:
         if w.outside is None:
             groups.setdefault(w.path, []).append(w)
-    findings = list[Finding]()
+    enough = {w.point.changes for w in wanted if w.steps}
+    findings = dict[Path, Finding]()
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
         if short and (len(short) == len(group) or group[0].min_steps == 1):
-            message = f"too small for one step of {short[0].label}, which is {short[0].batch.tokens:,} tokens"
-            findings.append(
-                Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size")
-            )
-    return findings
+            others = {w.point.changes for w in group if w.steps}
+            changed = [w for w in short if w.point.changes and (others or w.point.changes not in enough)]
+            for finding in map(_ill_changed, changed) if changed else [_too_small(path, short[0])]:
+                findings.setdefault(finding.path, finding)
+    return list(findings.values())
+
+
+def _too_small(path: Path, short: Wanted) -> Finding:
+    message = f"too small for one step of {short.label}, which is {short.batch.tokens:,} tokens"
+    return Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size")
+
+
+def _ill_changed(short: Wanted) -> Finding:
+    """Blame what the design changes from cell to cell, where a run has no step by it."""
+    change, hint = short.point.changes[-1], "raise it, or lower recipe.batch_tokens"
+    if change.field == BATCH:
+        hint = "lower it, or raise the horizons"
+    message = f"{short.label} has less than one step, which is {short.batch.tokens:,} tokens"
+    return Finding(change.place, message, hint)
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
@@ -233,11 +249,14 @@ def nothing_left(wanted: list[Wanted]) -> Finding:
     if fitted and not inside:
         first = fitted[0]
         message = f"leaves every run out: {first.label}: {first.outside}"
-        return Finding(("design",), message, "change its limits, or the sizes of the family")
+        return Finding(("design",), message, "change its limits, or the sizes of the family", by_lack=True)
     longest = max((w.steps for w in inside), default=0)
     if longest == 0:
         return Finding(
-            ("family",), "no size is in the design", "leave in_design: false away from at least one"
+            ("family",),
+            "no size is in the design",
+            "leave in_design: false away from at least one",
+            by_lack=True,
         )
     message = f"every run has fewer than min_steps steps (the longest has {longest}): nothing is left to fit"
-    return Finding(("design", "min_steps"), message, "lower it or raise the horizons")
+    return Finding(("design", "min_steps"), message, "lower it or raise the horizons", by_lack=True)

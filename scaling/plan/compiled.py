@@ -14,12 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, PositiveInt
 
+from scaling.canonical import canonical_json
 from scaling.counts.lowering import MeshSizes
 from scaling.counts.memory import ERROR, Workload, evaluation_memory
 from scaling.plan.asking import ProbeFailed, ask
-from scaling.plan.lowering import Chosen, JobDevices, Lowered, choose, workload
+from scaling.plan.chosen import Chosen, JobDevices
+from scaling.plan.lowering import Lowered, choose, workload
 from scaling.plan.plan import PlannedJob
-from scaling.run import Run, canonical_json
+from scaling.run import Run
 from scaling.spec.execution import Execution
 from scaling.store.machine import answer_file, keep_answer
 

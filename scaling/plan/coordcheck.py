@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from scaling.canonical import canonical_json
 from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_study
 from scaling.recipe.schedules import Constant
-from scaling.run import Run, canonical_json
+from scaling.run import Run
 from scaling.spec.architecture import Architecture, NamedShape
 from scaling.spec.designs.crossed import Grid
 from scaling.spec.external import ExternalFamily

@@ -13,13 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scaling.errors import UserError
+from scaling.canonical import short_hash
 from scaling.files import cache_dir, write_json
-from scaling.run import short_hash
 from scaling.spec.explain import explain
 from scaling.spec.external import ExternalFamily
 from scaling.spec.models import Study
-from scaling.spec.source import Finding, dotted_path
+from scaling.spec.source import Finding, SpecError, dotted_path
 from scaling.spec.source import Path as Place
 
 SECONDS = 120.0
@@ -58,7 +57,7 @@ def described(study: Study, say: Callable[[str], None]) -> Study:
             answer = _ask(family.describe, folder, question)
         sizes = _sizes(answer)
     except _Refused as error:
-        raise UserError(study.source.problem(Finding(PLACE, str(error), error.hint))) from None
+        raise SpecError(study.source, [Finding(PLACE, str(error), error.hint)]) from None
     with contextlib.suppress(OSError):  # it is asked again, which is only slow
         write_json(file, answer, durable=False)
     return study.model_copy(update={"family": sizes})

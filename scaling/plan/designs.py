@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
+from scaling.canonical import short_hash
 from scaling.counts.model import Model, sequence_flops
 from scaling.counts.shape import Shape
 from scaling.plan.cells import Cells
@@ -14,11 +15,11 @@ from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
-from scaling.run import short_hash
 from scaling.spec.base import SeedPair
 from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
+from scaling.spec.sections import Recipe
 from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, overrides
 
@@ -76,6 +77,13 @@ class Wanted:
     @property
     def tokens(self) -> int:
         return self.steps * self.batch.tokens
+
+    @property
+    def starts_from(self) -> str | None:
+        """The label of the run whose weights it starts from, or what the recipe names; None: its seed."""
+        if self.trunk is not None:
+            return self.trunk.label
+        return self.setting.recipe.init_from if isinstance(self.setting.recipe, Recipe) else None
 
     @property
     def transformer(self) -> Shape:

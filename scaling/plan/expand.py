@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
+from scaling.canonical import short_hash
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
-from scaling.errors import UserError
+from scaling.plan.attempts import made, made_of_study
 from scaling.plan.cadence import finer_than_chunks
 from scaling.plan.cells import Cells
 from scaling.plan.check import (
-    MOST_RUNS,
     broken_rules,
     held_out_inside,
     masks_of_no_documents,
@@ -27,7 +27,7 @@ from scaling.plan.check import (
 )
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
-from scaling.plan.designs import Asked, Role, Wanted, asked_runs, wanted_runs
+from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
 from scaling.plan.kept import read_spec
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
@@ -35,22 +35,15 @@ from scaling.plan.notes import notes
 from scaling.plan.plan import Excluded, Plan, make_jobs
 from scaling.plan.replicates import replicates
 from scaling.plan.resolve import Resolver
-from scaling.plan.settings import Choice, Choices, settings_of
+from scaling.plan.settings import Choices, settings_of
 from scaling.plan.starts import Starts
-from scaling.plan.tuned import settled
-from scaling.recipe.tuned import Tuned, TunedLaw
-from scaling.run import short_hash
-from scaling.spec.checks import chosen_cells
+from scaling.spec.draft import CELLS
+from scaling.spec.load import Checked
 from scaling.spec.models import Study
 from scaling.spec.sections import Data
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import SpecError
 from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand
-
-# Where findings leave the lengths of the design's own runs as they are.
-VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
-CELLS: dict[int | str, Role] = {"added": "fit", "noise": "noise", "holdout": "holdout"}  # beside the design
-WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
 def plan_spec(
@@ -76,22 +69,14 @@ def plan_spec(
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_spec(path, overrides, profile)
-    problems, plan = list(checked.problems), None
-    study = checked.study if problems or checked.study is None else described(checked.study, say)
-    if study is not None:
-        try:
-            study = choose(study)
-        except UserError as error:
-            problems += error.problems
-        try:
-            plan = plan_study(study, stores)
-        except UserError as error:
-            said = study.source.problems(unchosen(study)) if problems else []
-            found = [problem for problem in error.problems if problem not in said]
-            problems = [problem for problem in problems if problem not in found] + found
-    if problems or study is None or plan is None:
-        raise UserError(*(problems if study is None else study.source.in_order(problems)))
+
+    def attempt(checked: Checked) -> tuple[Study, Plan | None]:
+        study = described(checked.left, say)
+        study = choose(study) if checked.draft.designed else study
+        return study, _planned(replace(checked, study=study), _indexes(stores))
+
+    study, plan = made(read_spec(path, overrides, profile), attempt)
+    assert plan is not None, "it is all that was written"
     return study, plan
 
 
@@ -101,66 +86,9 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     Raises:
         UserError: every problem of study and data.
     """
-    (asked, findings), indexes = _ask(study), dict[int, DataIndex]()
-    try:
-        # nothing large is prepared for a study that will not run
-        for choice, index in index_all(study, asked, SMALL if findings else stores):
-            indexes[id(choice.data)] = index
-    except UserError:
-        if not findings:
-            raise
-        asked = []
-    return _plan(study, asked, lambda data: indexes[id(data)], findings)
-
-
-def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
-    """Index all data that axes and variants of a study ask for.
-
-    Raises:
-        UserError: every problem of study and data.
-    """
-    asked, findings = _ask(study)
-    if findings:
-        raise UserError(*study.source.problems(findings))
-    return [index for _, index in index_all(study, asked, stores)]
-
-
-def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
-    """Return what a study asks for, and what is wrong with it: then, the part that is clear all the same."""
-    findings, choices, asked = (
-        study.findings() + variation_findings(dict(study)),
-        Choices(study),
-        list[Asked](),
-    )
-    if not findings:
-        findings = too_many(choices)
-        if findings:
-            return asked, findings
-        findings = unchosen(study)
-        asked = asked_runs(study, choices)
-    if findings or choices.findings:
-        choices.read_files()
-        findings = list(dict.fromkeys((*findings, *choices.findings)))
-        asked = list(_clear_part(study, findings))
-    return asked, findings
-
-
-def _clear_part(study: Study, findings: Iterable[Finding]) -> Iterator[Asked]:
-    """Yield the runs of the plain design, and of the cells beside it, where findings leave their lengths as
-    they are."""
-    recipe, _ = settled(study.recipe, study.source.folder)
-    if isinstance(recipe.batch_tokens, Tuned) and not isinstance(recipe.batch_tokens, TunedLaw):
-        return
-    wrong = [f.path for f in findings if f.path[:1] not in VARIATION and f.path[:2] not in WITHOUT_LENGTHS]
-    choice = Choice(None, study.data, study.family, recipe)
-    if not wrong:
-        for point in itertools.islice(study.design.points(study.family), MOST_RUNS):
-            yield Asked("fit", choice, point, study.seeds[0], point.path)
-    if all(path[:1] == ("design",) for path in wrong):
-        for cell, path in chosen_cells(dict(study)):
-            if not cell.values and not any(f.path[: len(path)] == path for f in findings):
-                point = cell.point(study.family, path)
-                yield Asked(CELLS[path[0]], choice, point, study.seeds[0], point.path)
+    plan = made_of_study(study, lambda checked: _planned(checked, _indexes(stores)))
+    assert plan is not None, "it is all that was written"
+    return plan
 
 
 def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> Plan:
@@ -170,43 +98,93 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    asked, findings = _ask(study)
-    return _plan(study, asked, (lambda _: index) if isinstance(index, DataIndex) else index, findings)
+    index_of = (lambda _: index) if isinstance(index, DataIndex) else index
+    plan = made_of_study(study, lambda checked: _planned(checked, lambda *_: index_of))
+    assert plan is not None, "it is all that was written"
+    return plan
 
 
-def _plan(
-    study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex], known: Sequence[Finding]
-) -> Plan:
-    """Expand what is asked for.
-
-    Args:
-        study: asks for it.
-        asked: what is clear of it, where something is wrong.
-        index_of: gives the data.
-        known: what is wrong.
+def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
+    """Index all data that axes and variants of a study ask for.
 
     Raises:
-        UserError: all that is wrong.
+        UserError: every problem of study and data.
     """
+
+    def attempt(checked: Checked) -> list[DataIndex]:
+        found = index_all(checked.left, _ask(checked), stores if checked.sound else SMALL)
+        return [index for _, index in found]
+
+    return made_of_study(study, attempt)
+
+
+# Of what is checked and the runs that it asks for, the index of each section ``data``.
+Indexes = Callable[[Checked, Sequence[Asked]], Callable[[Data], DataIndex]]
+
+
+def _indexes(stores: Stores) -> Indexes:
+    def indexes(checked: Checked, asked: Sequence[Asked]) -> Callable[[Data], DataIndex]:
+        # nothing large is prepared for a study that will not run
+        all_data = index_all(checked.left, asked, stores if checked.sound else SMALL)
+        found = {id(choice.data): index for choice, index in all_data}
+        return lambda data: found[id(data)]
+
+    return indexes
+
+
+def _planned(checked: Checked, indexes: Indexes) -> Plan | None:
+    """Plan what is left of a study; None where that is not all of it, and nothing else is wrong."""
+    asked = _ask(checked)
+    return _plan(checked, asked, indexes(checked, asked))
+
+
+def _ask(checked: Checked) -> list[Asked]:
+    """Return what a study asks for; where its design is not the one that was written, the cells beside it.
+
+    Raises:
+        SpecError: its sections are not right, or what axes and variants make of them.
+    """
+    study, designed = checked.left, checked.draft.designed
+    choices = Choices(study)
+    findings = study.findings() + variation_findings(dict(study))
+    findings = findings or too_many(choices) or (unchosen(study) if designed else [])
+    asked = [] if findings else asked_runs(study, choices)
+    if choices.findings:
+        choices.read_files()
+    if findings or choices.findings:
+        raise SpecError(study.source, [*dict.fromkeys((*findings, *choices.findings))])
+    return asked if designed else [one for one in asked if one.path[0] in CELLS]
+
+
+def _plan(checked: Checked, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex]) -> Plan | None:
+    """Expand what is asked for; None where the study is not all that was written.
+
+    Raises:
+        SpecError: all that is wrong.
+    """
+    study = checked.left
     cells = Cells(study.design)
     wanted, broken = wanted_runs(study, asked, settings_of(index_of), cells)
     kept = [w for w in wanted if w.left_out is None]
     kept += replicates(study, kept)
     ours = kept if study.trainer is None else []  # of one's own less is known that can be wrong
     small, laid_out = too_small(wanted), finer_than_chunks(study, ours) + undivided(study.execution, ours)
-    if known or small:
-        raise UserError(*study.source.problems([*known, *broken, *small, *laid_out]))
+    if small:
+        raise SpecError(study.source, [*broken, *small, *laid_out])
     starts, share = Starts(study.source.folder), study.execution.share_trunk and study.trainer is None
     findings = broken + laid_out + repeated(kept) + held_out_inside(kept)
     findings += optimizers_of_nothing(ours) + masks_of_no_documents(ours) + starts.findings(ours)
     resolved = Resolver(share, cells, starts, study.trainer)
     findings += broken_rules(kept, resolved) or schedule_too_long(ours, resolved)
-    if not broken and not any(w.role == "fit" for w in kept):
+    if checked.draft.designed and not broken and not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
-    merged = merge([] if findings else [resolved.planned(w) for w in kept])
+    whole = checked.sound and not findings
+    merged = merge([resolved.planned(w) for w in kept] if whole else [])
     findings += merged.findings
     if findings:
-        raise UserError(*study.source.problems(findings))
+        raise SpecError(study.source, findings)
+    if not whole:
+        return None
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
     data = tuple({of.key: of for of in (plan_data(index, study.evaluation) for index in indexes)}.values())
     jobs = make_jobs(merged.runs)

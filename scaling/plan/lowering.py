@@ -16,90 +16,18 @@ from typing import Any
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.lowering import Lowering, pack_width
-from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
+from scaling.counts.memory import ERROR, FLOAT, Workload, memory, size
 from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import chunk_of, open_merges
 from scaling.plan.candidates import candidates
+from scaling.plan.chosen import Chosen, JobDevices, held_text, parts_text, pieces_text
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.run import Fixed
 from scaling.spec.execution import Execution
 
 FULL = 0.92  # of a device's memory: the rest is for what is not counted, and for gaps
 PROCESS_BYTES = 500_000_000  # of a process on a host: Python, jax, compiled programs
-
-
-@dataclass(frozen=True)
-class JobDevices:
-    """The devices of one job.
-
-    Attributes:
-        kind: cpu, gpu or tpu.
-        count: how many.
-        memory_bytes: of each; on a CPU of the host, for all jobs together. None: not known.
-        jobs: at a time; on a CPU they share the memory.
-    """
-
-    kind: str
-    count: int = 1
-    memory_bytes: int | None = None
-    jobs: int = 1
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """How a job is lowered.
-
-    Attributes:
-        lowering: of its program.
-        memory: what that holds on each device, by arithmetic.
-        plain: what it would hold with nothing taken in pieces or computed again.
-        limit: bytes that a device has for it; None: not known.
-        compiled: bytes that it holds with its step as compiled; None: not known.
-        plain_compiled: bytes that the plain one would hold, as compiled.
-    """
-
-    lowering: Lowering
-    memory: Memory
-    plain: Memory
-    limit: int | None
-    compiled: int | None = None
-    plain_compiled: int | None = None
-
-    @property
-    def held(self) -> int:
-        return self.memory.total if self.compiled is None else self.compiled
-
-    @property
-    def fits(self) -> bool:
-        return self.limit is None or self.held <= self.limit
-
-    @property
-    def may_fit(self) -> bool:
-        """Tell whether it fits if arithmetic says more than there is, by its error."""
-        share = 1 - ERROR if self.compiled is None else 1
-        return self.limit is None or share * self.held <= self.limit
-
-    def reason(self, sequences: int) -> str | None:
-        """Say why a batch of so many sequences is not taken in one piece; None where it is."""
-        if self.memory == self.plain:
-            return None
-        pieces = pieces_text(self.lowering, sequences)
-        plain = held_text(self.plain, self.plain_compiled)
-        had = f", and may hold {size(self.limit)}" if self.limit is not None else ""
-        return f"{pieces}: in one piece it would hold {plain}{had}"
-
-    def idle(self, sequences: int, devices: int) -> str | None:
-        """Say that so many sequences leave some of so many devices without work; None where they do not."""
-        used = self.lowering.mesh.devices if self.lowering.mesh else devices
-        if used == devices:
-            return None
-        below = sequences // devices * devices
-        near = f"{below} or {below + devices}" if below else f"{devices}"
-        return (
-            f"{devices - used} of {devices} devices are IDLE: {sequences} sequences of a batch are shared "
-            f"equally by {used} at most; {near} would use all"
-        )
 
 
 @dataclass(frozen=True)
@@ -277,31 +205,6 @@ def choose(work: Workload, asked: Execution, devices: JobDevices, limit: int | N
             return Chosen(lowering, held, plain, limit)
         smallest = min(smallest, (lowering, held), key=lambda one: one[1].total)
     return Chosen(*smallest, plain, limit)
-
-
-def pieces_text(lowering: Lowering, sequences: int) -> str:
-    """Say what a program takes in pieces or computes again, for a batch of so many sequences."""
-    parts = list[str]()
-    if lowering.mesh is not None:
-        axes = [f"{name} {number}" for name, number in vars(lowering.mesh).items() if number > 1]
-        parts += [f"mesh {' x '.join(axes)}"] if axes else []
-    if lowering.micro_batches > 1:
-        parts.append(f"{sequences // lowering.micro_batches} of {sequences} sequences at a time")
-    if lowering.remat != "none":
-        parts.append(f"remat {lowering.remat}")
-    if lowering.logit_chunks > 1:
-        parts.append(f"logits in {lowering.logit_chunks} pieces")
-    return ", ".join(parts) or "in one piece"
-
-
-def held_text(held: Memory, compiled: int | None) -> str:
-    """Say how many bytes there are, and how that is known."""
-    arithmetic = f"{size(held.total)} by arithmetic"
-    return arithmetic if compiled is None else f"{size(compiled)} as compiled, {arithmetic}"
-
-
-def parts_text(held: Memory) -> str:
-    return ", ".join(f"{name} {size(number)}" for name, number in held.parts().items())
 
 
 def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices, one: Chosen) -> str:

@@ -16,6 +16,7 @@ from scaling.spec.designs.cells import Cell
 from scaling.spec.designs.kinds import RunList
 from scaling.spec.families import Family, Size, naming_fields
 from scaling.spec.models import Study
+from scaling.spec.source import SpecError
 
 LARGEST = 10**9  # of a dial
 
@@ -64,7 +65,7 @@ def next_cells(
     cells, problems = list[Cell](), list[Complaint]()
     recipe, wrong = settled(study.recipe, study.source.folder)
     if wrong:
-        raise UserError(*study.source.problems(wrong))
+        raise SpecError(study.source, wrong)
     batch = recipe.batch_tokens
     for params, flops in asked:
         size = nearest_size(study, params, vocab_size, counting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from scaling.errors import plural
 from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedJob
 from scaling.plan.repetition import repetition_notes
@@ -25,8 +26,28 @@ def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) 
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)
     yield from repetition_notes([w for w in wanted if not w.left_out])
-    if study.trainer is None and study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
+    yield from _started(wanted)
+    branch = any(w.trunk for w in wanted)  # which is work that is shared
+    alone = study.execution.share_trunk and not branch and all(len(job.run_ids) == 1 for job in jobs)
+    if study.trainer is None and alone:
         yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
+
+
+def _started(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say what is not counted of runs that start from weights."""
+    kept = [w for w in wanted if not w.left_out]
+    trunks = [w.trunk for w in kept if w.trunk is not None]
+    elsewhere = [w for w in kept if w.trunk is None and w.starts_from is not None]
+    apart = "steps, D, D/N, epochs and FLOPs are those after that, here and in results"
+    if trunks:
+        tokens = sorted({trunk.tokens for trunk in trunks})
+        amount = f"{tokens[0]:,}" + (f" to {tokens[-1]:,}" if len(tokens) > 1 else "")
+        yield f"{len(trunks)} of {plural(len(kept), 'run')} branch from a trunk of {amount} tokens: {apart}"
+    if elsewhere:
+        yield (
+            f"{len(elsewhere)} of {plural(len(kept), 'run')} start from weights that recipe.init_from names, "
+            f"trained before: {apart}"
+        )
 
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:

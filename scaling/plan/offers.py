@@ -21,6 +21,7 @@ from scaling.spec.external import ExternalRecipe
 from scaling.spec.families import Size, naming_fields
 from scaling.spec.models import Study
 from scaling.spec.sections import Recipe
+from scaling.spec.source import SpecError
 
 SIZES_A_DECADE, BUDGETS_A_DECADE = 8, 6
 MOST = 1200  # cells
@@ -87,7 +88,7 @@ def offers(
     """
     recipe, wrong = settled(study.recipe, study.source.folder)
     if wrong:
-        raise UserError(*study.source.problems(wrong))
+        raise SpecError(study.source, wrong)
     known, found, flagged = list(have), list[Offer](), list[Offer]()
     trunks = {run.run.counts.total: run for run in sorted(known, key=_branch) if not run.is_external}
     taken = [(run.params, run.run.tokens, run.run.batch_tokens) for run in known]

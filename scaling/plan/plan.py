@@ -9,13 +9,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.canonical import short_hash
 from scaling.corpora.evaluation import Every, WrittenAverage
 from scaling.counts.params import active_parameters
 from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
-from scaling.run import ExternalRun, Run, short_hash
+from scaling.run import ExternalRun, Run
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.store.documents import Document, Id, parse, read
 from scaling.store.folder import NAME, ResultsFolder
@@ -28,7 +29,8 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
-    ``start`` is where the weights lie that ``run.init_from`` names.
+    ``start`` is where the weights lie that ``run.init_from`` names. ``starts_from`` names them for a reader:
+    by the label of the run that this one branches from, or as the spec does.
     ``values`` are columns of the table: of the fields on axes those that no other column shows. ``rules`` are
     the tuned rules by the field they stand in: file and hash.
     """
@@ -43,6 +45,7 @@ class PlannedRun(Frozen):
     epochs: float
     budget: float | None = None
     start: str | None = None
+    starts_from: str | None = None
     variant: str | None = None
     values: dict[str, Any] = Field(default_factory=dict)
     rules: dict[str, str] | None = None

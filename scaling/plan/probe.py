@@ -16,13 +16,14 @@ from typing import Any
 from pydantic import NonNegativeFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from scaling.canonical import canonical_json
 from scaling.counts.lowering import Lowering
 from scaling.plan.asking import ProbeFailed, ask
 from scaling.plan.designs import flops_per_step
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.quantities import Positive
-from scaling.run import Run, canonical_json
+from scaling.run import Run
 from scaling.store.machine import answer_file, keep_answer
 
 CPU_FLOPS = 5e11  # of a step that is measured on a CPU core: some seconds

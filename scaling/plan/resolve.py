@@ -187,6 +187,7 @@ class Resolver:
             epochs=epochs,
             budget=wanted.budget,
             start=str(start.path) if start else None,
+            starts_from=wanted.starts_from,
             variant=setting.variant,
             rules=setting.rules,
             values=setting.values | _given(run, setting),

@@ -126,8 +126,8 @@ class Execution(Described):
         """Find fields that do not go together."""
         mesh = self.mesh.sizes if self.mesh else MeshSizes()
         if self.mesh and self.devices not in ("auto", mesh.devices):
-            message = f"{mesh} = {mesh.devices} devices, but execution.devices = {self.devices}"
-            yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
+            message = f"is {self.devices}, but execution.mesh has {mesh} = {mesh.devices} devices"
+            yield Finding(("execution", "devices"), message, "make them equal, or leave devices out")
         yield from self._host_findings(mesh)
         kinds = [tracker.kind for tracker in self.trackers]
         for place, kind in enumerate(kinds):

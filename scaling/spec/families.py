@@ -157,9 +157,12 @@ class WidthDepth(_Dialled):
             return
         for i, width in enumerate(self.widths or ()):
             yield from _heads(width, self.head_dim, self.kv_heads, ("family", "widths", i))
-        if not self.members:
+        if self.min_aspect is not None and self.max_aspect is not None and self.min_aspect > self.max_aspect:
+            message = f"is {self.min_aspect:g}, more than max_aspect = {self.max_aspect:g}"
+            yield Finding(("family", "min_aspect"), message, "swap them, or leave one out")
+        elif not self.members:
             message = "no size has a width / depth between min_aspect and max_aspect"
-            yield Finding(("family",), message, "widen them, or list other sizes")
+            yield Finding(("family",), message, "widen them, or list other sizes", by_lack=True)
         if self.widths is None:
             for size in self.members:
                 yield from self.at_width(size, ("family", "aspects"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError, create_model
 
 from scaling.errors import Complaint, UserError
 from scaling.spec.checks import check_sections
+from scaling.spec.draft import Draft
 from scaling.spec.explain import explain, show
 from scaling.spec.guess import closest
 from scaling.spec.models import Study
@@ -28,29 +28,28 @@ EARLIER_NAMES: dict[tuple[str, str], tuple[str, str]] = {
     ("data", "eval_tokens"): ("evaluation", "tokens"),
 }
 NO_FOLDER = "name the one that the files of the spec lie in or below, or leave it out for the spec's own"
-# Sections that no other section is checked against.
-LEAVES = {"execution", "noise", "holdout", "added"}
-# Fields that no other field of the spec is checked against where they are left out.
-INDEPENDENT: set[Path] = {
-    *(("recipe", name) for name in ("precision", "parametrization", "auxiliary", "init_from")),
-    *(("family", name) for name in ("tied", "qk_norm", "attention_softcap", "logit_softcap", "positions")),
-    *(("family", name) for name in ("document_mask", "parallel", "scaled_embedding")),
-}
-# What is optional in these is so too.
-OPTIONAL_BELOW: set[Path] = {("recipe", "optimizer"), ("recipe", "schedule")}
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of reading a spec: problems, and the study if it is clear what was meant.
-
-    Where misspelt names and choices, and sections that no other needs, are the only problems, ``study`` is
-    what they were taken for, without these sections, so that later checks can add their problems to these; it
-    must not be run.
-    """
+    """What came of reading a spec: problems, and what is left without them, so that later checks can add
+    theirs: a ``draft`` and the ``study`` that it makes, None where it makes none. With problems it must not
+    be run."""
 
     study: Study | None
     problems: tuple[Complaint, ...]
+    draft: Draft
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is known to be wrong, so that it is the study that was written."""
+        return self.study is not None and not self.problems
+
+    @property
+    def left(self) -> Study:
+        """The study, where there is one."""
+        assert self.study is not None, "nothing is left of it"
+        return self.study
 
     def clean(self) -> Study:
         """Return the study; raises UserError with all problems, if there are any."""
@@ -98,7 +97,7 @@ def read_study(
     if not source.folder.is_dir() and isinstance(written.get("folder"), str):
         problems.append(source.problem(Finding(("folder",), f"no such folder: {source.folder}", NO_FOLDER)))
     checked = check_study_dict(written, source)
-    return Checked(checked.study, (*checked.problems, *problems))
+    return replace(checked, problems=(*checked.problems, *problems))
 
 
 def _base(folder: FilePath, named: Any) -> FilePath:
@@ -119,23 +118,27 @@ def study_from_dict(raw: Mapping[str, Any]) -> Study:
 def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
     """Check plain values whose places ``source`` knows."""
     raw, source, twice = _by_present_names(raw, source)
-    study, findings = _validate(raw)
-    findings += twice
-    few = len(findings) <= MOST_FINDINGS
-    if study is None and few and any(finding.at_key or finding.meant for finding in findings):
-        # A misspelt name or kind hides what is below it: correct it and look again.
-        corrected, source = _corrected(raw, findings, source)
-        study, more = _validate(corrected)
-        seen = {(finding.path, finding.message) for finding in findings}
-        findings += [finding for finding in more if (finding.path, finding.message) not in seen]
-        raw = corrected
-    if study is None and few:
-        # A section that no other needs hides what is wrong with the plan of the rest: leave it out.
-        wrong = {finding.path[0] for finding in findings if finding.path}
-        study, _ = _validate({name: raw[name] for name in raw if name not in LEAVES & wrong})
-    if study is not None:
-        study._source = source  # pyright: ignore[reportPrivateUsage]
-    return Checked(study, tuple(source.problems(findings)))
+    checked = check_draft(Draft(raw, source))
+    return replace(checked, problems=tuple(source.in_order([*checked.problems, *source.problems(twice)])))
+
+
+def check_draft(draft: Draft) -> Checked:
+    """Check what is left of a spec, and take out what is wrong with that until nothing is."""
+    findings, here = list[Finding](), draft
+    study, wrong = _validate(here.raw)
+    while wrong:
+        said = here.said(wrong)
+        findings += [finding for finding in said if finding not in findings]
+        rest = here.without(wrong) if len(wrong) <= MOST_FINDINGS else None
+        if rest is None:
+            break
+        here = rest
+        study, wrong = _validate(here.raw)
+    else:
+        assert study is not None, "else something is wrong"
+        study._source = draft.source  # pyright: ignore[reportPrivateUsage]
+        return Checked(study, tuple(here.source.problems(findings)), here)
+    return Checked(None, tuple(here.source.problems(findings)), here)
 
 
 def _by_present_names(
@@ -168,8 +171,7 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
             message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
             return None, [*explain(error, Study, MOST_FINDINGS), Finding((), message, "is this a spec?")]
         findings, valid = _for_one_trainer(raw, explain(error, Study)), _valid_sections(raw)
-        more = _valid_sections(_without(raw, findings))
-        return None, findings + check_sections(more | valid) + variation_findings(valid)
+        return None, findings + check_sections(valid) + variation_findings(valid)
     return study, check_sections(dict(study)) + variation_findings(dict(study))
 
 
@@ -192,45 +194,6 @@ def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
             except ValidationError:
                 continue  # explained with the whole study
     return valid
-
-
-def _without(raw: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:
-    """Copy, without the wrong fields that no check of another field misses: what else is wrong with their
-    section is found too."""
-    copy = deepcopy(dict(raw))
-    for finding in findings:
-        if len(finding.path) < 2:
-            continue
-        size = 3 if finding.path[:2] in OPTIONAL_BELOW else 2
-        *parents, last = finding.path[:size]
-        node: Any = copy
-        for part in parents:
-            node = cast(dict[Any, Any], node).get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and (size == 3 or finding.path[:2] in INDEPENDENT):
-            cast(dict[Any, Any], node).pop(last, None)
-    return copy
-
-
-def _corrected(
-    raw: Mapping[str, Any], findings: list[Finding], source: Source
-) -> tuple[dict[str, Any], Source]:
-    """Copy, with misspelt names and choices corrected and unknown names removed; return where they are
-    too."""
-    copy, renamed = deepcopy(dict(raw)), list[tuple[Path, Path]]()
-    for finding in sorted(findings, key=lambda f: -len(f.path)):
-        *parents, last = finding.path
-        node: Any = copy
-        for part in parents:
-            node = node[part]
-        if not finding.at_key:
-            if finding.meant is not None and isinstance(node, dict | list):
-                cast(Any, node)[last] = finding.meant
-            continue
-        value = node.pop(last)
-        if finding.meant is not None and finding.meant not in node:
-            node[finding.meant] = value
-            renamed.append((finding.path, (*parents, finding.meant)))
-    return copy, source.renamed(renamed)
 
 
 def _read(path: FilePath, noun: str) -> str:

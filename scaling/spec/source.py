@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from scaling.errors import Complaint
+from scaling.errors import Complaint, UserError
 
 Path = tuple[str | int, ...]
 
@@ -18,7 +18,8 @@ _EXCERPT = 160
 class Finding:
     """Something wrong with the field at ``path``.
 
-    ``at_key`` points at its name rather than its value; ``meant`` is the name or choice that was misspelt.
+    ``at_key`` points at its name rather than its value; ``meant`` is the name or choice that was misspelt;
+    ``by_lack``: more sizes or amounts could mend it.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Finding:
     hint: str = ""
     at_key: bool = False
     meant: str | None = None
+    by_lack: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,14 @@ class Source:
         """Order problems as :meth:`problems` does, those of no place of the file first."""
         places = {mark.where: mark.order for marks in (self.keys, self.values) for mark in marks.values()}
         return sorted(problems, key=lambda problem: places.get(problem.where, (0, 0)))
+
+
+class SpecError(UserError):
+    """What is wrong with a spec: ``findings``, with their places in ``source``, and problems of no field."""
+
+    def __init__(self, source: Source, findings: Sequence[Finding], others: Sequence[Complaint] = ()):
+        super().__init__(*source.problems([*findings]), *others)
+        self.findings, self.others = tuple(findings), tuple(others)
 
 
 def dotted_path(path: Path) -> str:

@@ -138,7 +138,9 @@ def _same_variants(sheet: Sheet, variants: Mapping[str, Variant]) -> Iterator[Fi
         other = first.setdefault((*map(id, sections.values()), axes), name)
         if other != name:
             message = f"differs in nothing from {other}"
-            yield Finding(("variants", name), message, "change something in one of them, or remove it")
+            yield Finding(
+                ("variants", name), message, "change something in one of them, or remove it", by_lack=True
+            )
 
 
 def changes_of(sections: Mapping[str, Any]) -> list[tuple[str, Path]]:

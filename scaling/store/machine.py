@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from scaling.canonical import short_hash
 from scaling.files import cache_dir, write_json
-from scaling.run import SEMANTICS, short_hash
+from scaling.run import SEMANTICS
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax")
 

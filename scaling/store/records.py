@@ -9,11 +9,12 @@ from typing import Annotated, Any, Generic, Literal, Self
 from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import TypeVar
 
+from scaling.canonical import canonical_json
 from scaling.corpora.content import Content, StoredContent
 from scaling.counts.lowering import Lowering
 from scaling.counts.params import KnownCounts
 from scaling.errors import UserError
-from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
+from scaling.run import AnyRun, Frozen, Run, run_id
 from scaling.store.documents import Document, Id, read
 
 R = TypeVar("R", default=Run)  # whose run a job has: the built-in trainer's, an ExternalRun, or either

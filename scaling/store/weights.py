@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.canonical import canonical_json
 from scaling.errors import Complaint, UserError
 from scaling.files import aside
-from scaling.run import Run, canonical_json, run_id
+from scaling.run import Run, run_id
 
 if TYPE_CHECKING:
     import numpy as np

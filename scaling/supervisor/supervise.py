@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.canonical import canonical_json
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, create_json, write_json
-from scaling.run import ExternalRun, canonical_json
+from scaling.run import ExternalRun
 from scaling.store.documents import read
 from scaling.store.failure import BUSY, LOST, STOPPED, TOLD_BY_STATUS, Kind, note_failure
 from scaling.store.folder import is_recorded

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
-from scaling.run import canonical_json
 from scaling.spec.text import parse
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.differences import differences

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.plan.plan import Plan, PlannedRun, load_plan
-from scaling.run import canonical_json
 from scaling.store.folder import ResultsFolder
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from scaling.counts.memory import memory
 from scaling.errors import UserError
 from scaling.plan.candidates import candidates
-from scaling.plan.lowering import Chosen, Lowered, workload
+from scaling.plan.chosen import Chosen
+from scaling.plan.lowering import Lowered, workload
 from scaling.plan.plan import PlannedJob
 from scaling.run import AnyRun
 from scaling.store.documents import read

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from scaling.counts.chips import chip_of
 from scaling.plan.asking import ProbeFailed
+from scaling.plan.chosen import JobDevices
 from scaling.plan.compiled import ask_compiler, cached_answers, questions, unanswered, with_answers
-from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution
 from scaling.store.folder import ResultsFolder

@@ -10,8 +10,9 @@ from itertools import groupby, pairwise
 from statistics import fmean, stdev
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.plan.plan import PlannedRun
-from scaling.run import ExternalRun, canonical_json
+from scaling.run import ExternalRun
 
 Run = tuple[PlannedRun, float, Mapping[str, float]]  # its loss, and those of the documents of the evaluation
 SAME_TOKENS = 0.01  # relative: batches of several sizes end a little apart

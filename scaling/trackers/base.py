@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scaling.canonical import canonical_json
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import canonical_json
 from scaling.store.records import Record
 
 Scalar = str | int | float | bool

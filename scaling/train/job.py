@@ -12,8 +12,8 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from scaling.canonical import canonical_json
 from scaling.files import write_json
-from scaling.run import canonical_json
 from scaling.store.failure import FULL, is_disk_full, kind_of, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease

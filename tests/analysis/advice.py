@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import AnalysisError, load
 from analysis.errors import Argument
-from analysis.tables.units import UNKNOWN
+from analysis.tables.magnitudes import UNKNOWN
 
 ROUNDS = 5
 Choose = Callable[[Sequence[Any]], Any]

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, Fit, fit
-from analysis.results import FitSetup, Interval, Noise, Part, Result, Verdict, plain, read
+from analysis.codec import Result, plain, read
+from analysis.results import FitSetup, Interval, Noise, Part, Verdict
 
 
 @dataclass(frozen=True)

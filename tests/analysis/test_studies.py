@@ -1,6 +1,7 @@
 """IsoFLOP, back-test, forecast, score, figures and text on one simulated study."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,26 @@ def test_summary_tells_the_whole_story(parts, forecast):
         assert words in text
     assert forecast.hash in text and "clusters by trunk" in text
     assert not re.search(r"\bnan\b|None", text)
+
+
+def test_seeds_of_one_cell_are_forecast_once_and_each_has_its_outcome(parts, forecast):
+    named = [replace(forecast, target=forecast.target | {"label": f"big-s{seed}"}) for seed in (0, 1)]
+    trials = [
+        Trial(one, "frozen", forecasts.score(one, loss)) for one, loss in zip(named, (2.2, 1.9), strict=True)
+    ]
+    text = summaries.study_summary(parts[0], trials=[*trials, Trial(named[0], "recomputed")])
+    assert text.count("FORECAST") == 2 and text.count("OUTCOME") == 1
+    assert "  big-s0, big-s1: N = " in text and f"(frozen as {named[0].hash}, {named[1].hash})" in text
+    assert "  big-s0: measured 2.2000" in text and "  big-s1: measured 1.9000" in text
+
+
+def test_budgets_without_sizes_take_one_line(study, parts):
+    small = study["params"] <= sorted(set(study["params"]))[1]
+    text = summaries.study_summary(parts[0], isoflop.minima(study[small]))
+    assert text.endswith("ISOFLOP\n  4 budgets of 4 have fewer than the 3 sizes that a parabola needs")
+    both = isoflop.minima(study[small | (study["flops"] == 8e11)])
+    text = summaries.study_summary(parts[0], both)
+    assert "3 budgets of 4 have fewer than the 3 sizes" in text and text.count("  C = ") == 1
 
 
 def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, forecast):

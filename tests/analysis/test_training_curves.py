@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import CURVE_LAWS, AnalysisError, fit, schedules
+from analysis import CURVE_LAWS, AnalysisError, BestSchedule, best_schedule, fit, schedules
 from tests.analysis.curves import AT, NEVER, ONE, PEAK, RUN, TRUTH, T, losses, table
 
 
@@ -18,7 +18,7 @@ def test_parameters_come_back_and_the_best_schedule_beats_the_usual(name):
     assert fitted.solution == pytest.approx(TRUTH[name], rel=1e-4)
     found = schedules.predict(law, fitted, NEVER, steps=AT.tolist())
     assert found["loss"].to_numpy() == pytest.approx(losses(name, NEVER, AT), rel=1e-7)
-    best = schedules.best_schedule(law, fitted, 2 * T, peak=PEAK, end=PEAK / 10, warmup=30)
+    best = best_schedule(law, fitted, 2 * T, peak=PEAK, end=PEAK / 10, warmup=30)
     rates = best.rates
     assert (np.diff(rates[30:]) <= 1e-12).all() and rates[30:].min() >= PEAK / 10 and rates.max() <= PEAK
     assert best.compared.loc["best", "loss"] == pytest.approx(
@@ -28,7 +28,7 @@ def test_parameters_come_back_and_the_best_schedule_beats_the_usual(name):
     assert best.compared.loc["cosine", "worse_low"] > 0
     assert any("600 updates; the longest fitted schedule has 300" in note for note in best.notes)
     with pytest.raises(AnalysisError, match="end < peak"):
-        schedules.best_schedule(law, fitted, 100, peak=0.1, end=0.2)
+        best_schedule(law, fitted, 100, peak=0.1, end=0.2)
 
 
 def logged(every: int = 1, first: int = 1) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def test_the_best_schedule_is_no_worse_than_a_usual_one_that_no_knots_reach(monk
     )
     poor = ONE["constant"]
     monkeypatch.setattr(schedules, "_lowest", lambda *_: (poor, True))
-    best = schedules.best_schedule(law, fitted, T, peak=PEAK, end=PEAK / 10, warmup=30)
+    best = best_schedule(law, fitted, T, peak=PEAK, end=PEAK / 10, warmup=30)
     assert (
         best.compared["loss"].min()
         == best.compared.loc["best", "loss"]
@@ -104,14 +104,12 @@ def test_the_best_schedule_is_no_worse_than_a_usual_one_that_no_knots_reach(monk
 
 def test_a_schedule_comes_back_from_its_json():
     compared = pd.DataFrame({"loss": [2.0, 2.1], "low": [1.9, np.nan]}, index=["best", "cosine"])
-    best = schedules.BestSchedule(
-        np.array([0.1, 0.05]), compared, {"cosine": np.array([0.1, 0.0])}, 0.9, ("n",)
-    )
+    best = BestSchedule(np.array([0.1, 0.05]), compared, {"cosine": np.array([0.1, 0.0])}, 0.9, ("n",))
     text = best.to_json()
-    again = schedules.BestSchedule.from_json(text)
+    again = BestSchedule.from_json(text)
     pd.testing.assert_frame_equal(again.compared, compared)
     assert again.to_json() == text and str(again) == str(best) and again.rates.tolist() == [0.1, 0.05]
     assert again.others["cosine"].tolist() == [0.1, 0.0] and again.notes == ("n",)
     for broken in ("[]", "{", text.replace('"schema": 1', '"schema": 0'), text.replace('"rates"', '"rate"')):
         with pytest.raises(AnalysisError, match="best schedule"):
-            schedules.BestSchedule.from_json(broken)
+            BestSchedule.from_json(broken)

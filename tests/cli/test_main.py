@@ -94,9 +94,11 @@ def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
         (("fit", "no-such.csv"), "no such file"),
         (("plan", QUICKSTART, "--set", "recipe.batch_tokens=true"), "--set recipe.batch_tokens"),
         (("plan", QUICKSTART, "--set", "recipe.batch_tokens=100"), "multiple"),
+        (("run", QUICKSTART, "--workers", "0"), "--workers 0: must be 1 or more"),
         (
-            ("plan", QUICKSTART, "--workers", "0"),
-            "--workers 0: must be greater than or equal to 1; see --workers in `scaling plan --help`",
+            ("plan", QUICKSTART, "--workers", "x", "--noise", "much"),
+            "--workers x: must be a valid integer, unable to parse string as an integer; see --workers in "
+            "`scaling plan --help`\n--noise much: must be",
         ),
         (
             ("fit", "runs.csv", "--loss", "los"),

@@ -58,7 +58,8 @@ def test_next_ranks_runs_and_writes_a_spec_that_plans(tmp_path):
     asked = ("next", RUNS, "--spec", QUICKSTART, "--compute", "1e13", "--law", "chinchilla", "--law", "tied")
     out = tmp_path / "next.yaml"
     text = call(*asked, "--budget", "2e12", "--out", out).stdout
-    assert "90% interval of the forecast now" in text and "differ by" in text
+    assert "90% interval of the forecast now" in text and "no cell on offer decides" in text
+    assert "D = 13.6M; C 12.5x, D 3.83x beyond the runs" in text and "; discrepancy 2." in text
     assert text.rstrip().endswith(f"next: scaling plan {out}")
     found = json.loads(call(*asked, "--budget", "2e12", "--json").stdout)
     assert 0 < len(found["runs"]) <= 5 and found["flops"] <= 2e12
@@ -80,9 +81,12 @@ def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
     assert "next:" not in done.stdout and not out.exists()
     found = json.loads(call(*asked, "--json").stdout)
     assert found["runs"] == [] and found["spec"] is None
-    assert "no run of quickstart is like one of the table" in found["warnings"][0]
+    assert any("no run of quickstart is like one of the table" in text for text in found["warnings"])
     assert f"warning: {found['warnings'][0]}" in done.stdout
     assert found["half_width_after"] == found["half_width_before"]
+    assert (
+        "556 times the compute" in found["warnings"][-1] and "up to 60 times beyond" in found["warnings"][-1]
+    )
 
 
 def test_what_next_cannot_answer_is_said(tmp_path):
@@ -98,6 +102,7 @@ def test_what_next_cannot_answer_is_said(tmp_path):
         ): "--budget 1000: no cell of the family lies within the budget",
         ("--at", "params=1e6,tokns=1e8"): "needs D, and N, tokns are given",
         ("--compute", "-1"): "must be positive and finite",
+        ("--at", "params=1e6,tokens=1e8", "--goal", "size"): "--goal size: N* is that of a compute, and --at",
     }.items():
         done = call(*asked, *more)
         assert done.returncode == 2 and message in done.stderr, done.stderr

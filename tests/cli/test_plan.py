@@ -65,6 +65,25 @@ def test_a_compute_or_noise_that_is_not_positive_is_refused() -> None:
         )
 
 
+def test_all_that_is_wrong_with_options_is_said_at_once() -> None:
+    wrong = (
+        "--workers 0",
+        "--speed 0",
+        "--max-device-hours -1",
+        "--simulate -3",
+        "--noise 0",
+        "--law nosuch",
+    )
+    wrong += ("--compute 1e3", "--figure a.doc", "--prior gamma=1")
+    options = [part for option in wrong for part in option.split()]
+    done = call("plan", SPEC, "--no-probe", *options, "--diff", "--results", "none")
+    assert done.returncode == 2 and not done.stdout
+    said = done.stderr.splitlines()
+    for option in ("--diff", "--compute 1000", *wrong[:6], *wrong[7:]):
+        assert sum(line.startswith(option) for line in said) == 1, option
+    assert len(said) == 10
+
+
 def test_the_design_is_drawn(tmp_path: Path) -> None:
     done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert done.returncode == 0 and "drew design.svg" in done.stderr

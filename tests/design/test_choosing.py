@@ -92,7 +92,7 @@ def test_a_prior_that_the_law_does_not_have_is_named_with_its_line_and_hides_not
     given = ("design.prior=gamma=1,alpha=5:6", "family.widths=[33, 34]")
     with pytest.raises(UserError) as refused:
         plan_spec(SPECS / "adaptive.yaml", given, choose=choose)
-    first, second, *widths = refused.value.problems
+    *widths, first, second = refused.value.problems
     assert first.where == second.where == f"--set {given[0]}"
     assert "design.prior: gamma is no parameter" in first.message
     assert "alpha = 5:6 must lie within" in second.message
@@ -260,7 +260,7 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
     if "N" in inputs:
         made = fit("chinchilla", table)
         assert (found.prior.noise, found.misfit) == split_of(made, Prior.of_fit(made, "here"), inputs)
-    first = found.text.splitlines()[2]
+    (first,) = (line for line in found.text.splitlines() if "90% interval of the forecast" in line)
     assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 

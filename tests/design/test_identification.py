@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from analysis.laws.lookup import find
 from analysis.planning.prior import Prior
+from analysis.tables.loading import load
+from analysis.tables.noise import seed_noise
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
-from scaling.design.identification import _repeated, identification
+from scaling.design.identification import Identification, identification
+from scaling.design.seeds import noise_of_plan
 from scaling.design.wish import Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.expand import plan_study
@@ -54,22 +57,18 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
     assert "warning" not in texts[1]
 
 
-def test_a_design_of_repetition_is_pointed_to_the_law_of_it_in_one_place() -> None:
-    sizes = {"family__widths": [16, 24, 32, 48]}
-    repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
-    plain = {"kind": "grid", "steps": [500, 1000, 2000]}
-    texts = list[str]()
-    for design in (repeated, plain):
-        study = study_from_dict(changed(**sizes, design=design))
-        plan = plan_study(study)
-        found = identification(study, plan)
-        assert found is not None
-        texts.append(" ".join(found.doubts))
-        runs = list(plan.with_roles(("fit",)))
-        assert not [*_repeated(find("data-constrained"), runs)]
-        assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
-    assert "16 of 20 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
-    assert "data-constrained" not in texts[1]
+def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scaling.design.identification.MOST", 0)  # what would help takes long
+    design = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
+    study = study_from_dict(changed(family__widths=[16, 24, 32], design=design))
+    plan = plan_study(study)
+    own, plain = (identification(study, plan, Asked(laws=laws)) for laws in ((), ("chinchilla",)))
+    assert own is not None and plain is not None
+    assert [stated.prior.law.name for _, stated in own.statements] == ["data-constrained"]
+    assert not own.doubts and "12 of 15 runs read their text more than once" in " ".join(plain.doubts)
+    assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
 
 
 def grown(name: str) -> tuple[Study, Plan, Foreseen]:
@@ -139,3 +138,42 @@ def test_what_waits_for_results_is_no_danger_of_the_design() -> None:
     alone = plan.model_copy(update={"unfinished": False})
     assert "extrapolation" in {warning.kind for warning in plan_warnings(alone)}
     assert not design_warnings(whole.plan)
+
+
+def test_a_design_of_batches_is_judged_by_the_critical_batch() -> None:
+    design = {"kind": "critical-batch", "tokens": [256_000, 512_000], "batches": [64, 256, 1024]}
+    texts, found = list[str](), list[Identification | None]()
+    for more, asked in (
+        ({"trunk_tokens": 128_000}, Asked()),
+        ({}, Asked(prior="Bcrit=100:200,alpha=0.5")),
+        ({}, Asked(laws=("chinchilla",), prior="Bcrit=100")),
+    ):
+        raw = changed(family__widths=[16, 24], design=design | more, recipe__batch_tokens=256)
+        study = study_from_dict(raw)
+        found.append(identification(study, plan_study(study), asked))
+        assert found[-1] is not None and found[-1].batches is not None
+        texts.append(found[-1].text)
+    for one, text in zip(found[:2], texts, strict=False):
+        assert one and not one.statements and not one.helps
+        assert "chinchilla: " not in text.partition("losses of")[0] and "What would help" not in text
+    assert "no trunk:" not in texts[0] and "no trunk:" in texts[1]
+    assert "Bcrit = 141.4 tokens (100 to 200) as given" in texts[1] and "alpha as given" in texts[1]
+    assert "What this design can identify of chinchilla: NOT IDENTIFIABLE" in texts[2]
+    groups = found[0].batches.expected.found if found[0] and found[0].batches else ()
+    assert len(groups) == 4 and {one.group.trunk_tokens for one in groups} == {128_000}
+    assert all(sorted(one.group.batches) == [64, 256, 1024] for one in groups)
+    assert all(one.group.tokens < one.group.horizon for one in groups), "decays are left out"
+
+
+def test_a_plan_counts_the_repeated_seeds_that_the_fit_of_its_results_counts() -> None:
+    folder = SPECS.parents[1] / "results" / "reference" / "quickstart"
+    counted = seed_noise(load(folder))
+    study = load_study(SPECS.parent / "quickstart.yaml")
+    planned = noise_of_plan(plan_study(study))
+    assert counted is not None and planned is not None
+    assert (planned.parts[0].degrees, planned.parts[0].cells) == (counted["degrees"], counted["cells"])
+    replicates = noise_of_plan(plan_study(load_study(SPECS / "replicates.yaml")))
+    assert replicates is not None
+    assert [(one.name, one.degrees, one.alone) for one in replicates.parts[1:]] == [
+        ("initial weights", 8, 4), ("order of data", 8, 4), ("evaluation", 23, 23)
+    ]  # fmt: skip

@@ -28,7 +28,12 @@ def runs(**other: Any) -> pd.DataFrame:
 
 def test_nothing_is_said_of_runs_of_the_study() -> None:
     assert list(mismatches(STUDY, INDEX, runs())) == []
-    assert list(mismatches(STUDY, INDEX, runs().drop(columns=[*ALIKE]))) == []
+    assert list(mismatches(STUDY, INDEX, runs().drop(columns=["tokenizer", "eval_id"]))) == []
+
+
+def test_a_table_that_does_not_say_of_what_its_losses_are_cannot_be_checked() -> None:
+    (text,) = mismatches(STUDY, INDEX, runs().drop(columns=[*ALIKE]))
+    assert text.startswith("the table has no tokenizer, vocab_size or eval_id: ") and "(bytes) cannot" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.results import SeedNoise
 from analysis.tables.loading import load
-from analysis.tables.runs import seed_noise
+from analysis.tables.noise import seed_noise
 from scaling.design.choosing import choose
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.corpora.content import StoredContent
 from scaling.corpora.quotas import BLOCK
 from scaling.counts.lowering import Lowering
@@ -14,7 +15,6 @@ from scaling.data.index import DataIndex, IndexedSource
 from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import canonical_json
 from scaling.spec.load import study_from_dict
 from scaling.spec.sections import Data
 from scaling.store.folder import ResultsFolder

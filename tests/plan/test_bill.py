@@ -6,8 +6,9 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.plan.bill import Bill, make_bill
+from scaling.plan.chosen import JobDevices
 from scaling.plan.cost import Speed
-from scaling.plan.lowering import JobDevices, lower
+from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbePoint
 from tests.plan.studies import plan_of
@@ -64,12 +65,12 @@ def test_what_is_not_known_has_no_price_and_no_limit() -> None:
     bill = bill_of(plan_of(execution=PRICE), speed=None)
     assert bill.amount is None and all(cost.price is None for cost in bill.runs.values())
     with pytest.raises(UserError, match=r"not known.*--speed"):
-        bill.require_within(1.0)
+        bill.require_within(1.0, measurable=True)
     known = bill_of(plan_of())
     assert known.amount is None and known.device_hours is not None
-    known.require_within(known.device_hours * 1.01)
+    known.require_within(known.device_hours * 1.01, measurable=True)
     with pytest.raises(UserError, match=r"--max-device-hours .* takes about .* device-hours"):
-        known.require_within(known.device_hours * 0.99)
+        known.require_within(known.device_hours * 0.99, measurable=True)
 
 
 def test_what_is_done_is_not_counted_again() -> None:
@@ -82,7 +83,7 @@ def test_what_is_done_is_not_counted_again() -> None:
     assert bill.device_hours_left == pytest.approx(left) and bill.amount == pytest.approx(
         2.5 * bill.device_hours
     )
-    bill.require_within(1.001 * left)
+    bill.require_within(1.001 * left, measurable=True)
     with pytest.raises(UserError, match=r"of .* device-hours"):
-        bill.require_within(0.999 * left)
-    make_bill(plan, lowered, FLAT, 2, plan.by_id).require_within(0)
+        bill.require_within(0.999 * left, measurable=True)
+    make_bill(plan, lowered, FLAT, 2, plan.by_id).require_within(0, measurable=True)

@@ -16,8 +16,9 @@ from scaling.counts.memory import memory
 from scaling.errors import UserError
 from scaling.plan import compiled as module
 from scaling.plan.asking import ProbeFailed
+from scaling.plan.chosen import JobDevices
 from scaling.plan.compiled import ask_compiler, cached_answers, questions, unanswered, with_answers
-from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
+from scaling.plan.lowering import FULL, Lowered, lower, workload
 from scaling.plan.plan import Plan
 from scaling.store import machine as here
 from tests.plan.studies import plan_of

@@ -12,6 +12,7 @@ from scaling.counts.lowering import Lowering
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.bill import make_bill
 from scaling.plan.cadence import evaluations
+from scaling.plan.chosen import JobDevices
 from scaling.plan.cost import (
     CHECKPOINT_FILES_BYTES,
     PROCESS_SECONDS,
@@ -23,7 +24,7 @@ from scaling.plan.cost import (
     makespan,
 )
 from scaling.plan.designs import flops_per_step
-from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import (
     CPU_FLOPS,

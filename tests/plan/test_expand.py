@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scaling.canonical import canonical_json
 from scaling.counts.flops import training_flops
 from scaling.errors import UserError
 from scaling.plan.designs import compact, flops_per_step, nearest
@@ -14,7 +15,7 @@ from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
 from scaling.recipe.schedules import WSD, Cosine
-from scaling.run import canonical_json, run_id
+from scaling.run import run_id
 from scaling.spec.architecture import NamedShape
 from scaling.spec.load import load_study
 from tests.plan.studies import fake_index, fake_index_of, plan_of

@@ -9,7 +9,8 @@ from scaling.counts.lowering import Lowering, MeshSizes
 from scaling.counts.memory import memory
 from scaling.errors import UserError
 from scaling.plan.bill import make_bill
-from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import FULL, Lowered, lower, workload
 from tests.plan.studies import plan_of
 
 HOST = JobDevices("cpu", memory_bytes=24 * 10**9, jobs=2)

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from scaling.canonical import canonical_json
 from scaling.cli.plan_text import plan_text
 from scaling.cli.words import count
 from scaling.errors import UserError
 from scaling.plan.bill import make_bill
-from scaling.plan.lowering import JobDevices, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
 from scaling.recipe.parametrization import CompleteP, MuP
-from scaling.run import canonical_json
 from scaling.spec.load import load_study
 from tests.plan.studies import PLAIN, plan_of
 

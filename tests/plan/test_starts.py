@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from scaling.canonical import canonical_json
 from scaling.errors import UserError
 from scaling.model.roles import init_params
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import PlannedRun
-from scaling.run import canonical_json
 from scaling.spec.load import load_study
 from scaling.store.records import Record
 from scaling.store.weights import identity, save

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from scaling.canonical import canonical_json
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import canonical_json
 from scaling.store.folder import MANIFEST, ResultsFolder
 from scaling.sweep.opening import join_sweep
 from scaling.sweep.tasks import job_spec, make_tasks
@@ -44,6 +44,19 @@ def test_all_batches_of_a_size_and_seed_start_from_one_run() -> None:
     alone = planned(DESIGN, seeds=[0, 7])
     assert plan.totals.flops == alone.totals.flops + sum(run.flops for run in trunks)
     assert not {run.run_id for run in alone.runs} & {run.run_id for run in plan.runs}
+
+
+def test_a_plan_names_the_trunk_of_each_branch_and_says_what_is_not_counted() -> None:
+    plan = planned(DESIGN | {"tokens": [256_000], "trunk_tokens": 128_000})
+    labels = {run.run_id: run.label for run in plan.runs}
+    for run in plan.runs:
+        assert run.starts_from == labels.get(run.built_in.init_from or "")
+    told = [note for note in plan.notes if "branch from a trunk" in note]
+    assert told[0].startswith("4 of 6 runs branch from a trunk of 128,000 tokens")
+    assert not any("nothing is shared" in note for note in plan.notes)
+    alone = planned(DESIGN | {"tokens": [256_000]})
+    assert any("nothing is shared" in note for note in alone.notes)
+    assert {run.starts_from for run in alone.runs} == {None}
 
 
 def test_each_value_on_an_axis_has_its_own() -> None:

@@ -5,9 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from scaling.canonical import canonical_json
 from scaling.recipe.optimizers import OPTIMIZERS, SGD, WRITTEN_OPTIMIZERS, AdamW, RoleRates
 from scaling.recipe.written import RuleError
-from scaling.run import Run, canonical_json, run_id
+from scaling.run import Run, run_id
 from tests.plan.studies import plan_of
 from tests.train.runs import make_run
 

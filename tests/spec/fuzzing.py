@@ -19,8 +19,9 @@ from hypothesis import seed as hypothesis_seed
 from scaling.cli.plan_text import plan_json, plan_text
 from scaling.errors import UserError
 from scaling.plan.bill import make_bill
+from scaling.plan.chosen import JobDevices
 from scaling.plan.expand import plan_spec
-from scaling.plan.lowering import JobDevices, lower
+from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import probe_runs
 from scaling.spec.load import load_study, study_from_dict

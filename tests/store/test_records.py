@@ -38,7 +38,7 @@ def test_files_of_schema_1_are_read_and_written_as_they_were(name: str, model: t
         several = {"mesh": None, "hosts": 1, "launcher": None, "trackers": [], "price_per_device_hour": None}
         written["execution"] = {"kind": "local"} | open_ | several | written["execution"]
         written["data"] = {**written["data"], "content": None}
-        added = {"start": None, "variant": None, "values": {}, "rules": None}
+        added = {"start": None, "starts_from": None, "variant": None, "values": {}, "rules": None}
         written["runs"] = [run | added for run in written["runs"]]
         written |= {"every": None, "averages": [], "other_data": [], "axes": [], "command": None}
         written |= dict.fromkeys(("folder", "question", "unfinished"))

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from scaling.canonical import canonical_json
 from scaling.counts.shape import Shape
 from scaling.recipe.optimizers import AdamW, RoleRates
 from scaling.recipe.schedules import WSD
-from scaling.run import Data, Run, canonical_json, run_id, trunk_id
+from scaling.run import Data, Run, run_id, trunk_id
 from scaling.sweep.driver import Sweep
 from scaling.sweep.opening import open_sweep
 

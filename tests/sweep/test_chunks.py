@@ -11,7 +11,8 @@ import pytest
 
 from scaling.chunks import auto_chunk_steps, timed_chunk_steps
 from scaling.plan.asking import ProbeFailed
-from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbePoint
 from scaling.spec.execution import Execution, Mesh

@@ -7,7 +7,8 @@ from pathlib import Path
 from scaling.cli.plan_changes import difference_text
 from scaling.files import write_json
 from scaling.plan.bill import make_bill
-from scaling.plan.lowering import JobDevices, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.differences import PlanDifference, plan_difference

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.counts.lowering import Lowering, MeshSizes
-from scaling.plan.lowering import FULL, JobDevices, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import FULL, lower
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.earlier import execution_before, keep
 from scaling.sweep.queue import Phase, Queue, make_tasks

@@ -8,7 +8,8 @@ import pytest
 from scaling.counts.lowering import Lowering, MeshSizes
 from scaling.errors import UserError
 from scaling.plan.asking import ProbeFailed
-from scaling.plan.lowering import FULL, PROCESS_BYTES, JobDevices, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import FULL, PROCESS_BYTES, lower
 from scaling.store.folder import ResultsFolder
 from scaling.store.machine import Gpu
 from scaling.sweep import memory

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.codec import plain
 from analysis.fits.summary import count
-from analysis.results import plain
 
 Trace = dict[str, Any]
 DIGITS = 6

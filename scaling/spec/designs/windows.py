@@ -187,4 +187,4 @@ class Window(Described):
             yield Finding(place, f"needs exactly one of sizes and within, has {got}", "keep one")
         elif sizes is not None and self.sizes is not None and self.sizes > sizes:
             message = f"asks for {self.sizes} sizes, and the family has {sizes}"
-            yield Finding((*place, "sizes"), message, "list more sizes, or ask for fewer")
+            yield Finding((*place, "sizes"), message, "list more sizes, or ask for fewer", by_lack=True)

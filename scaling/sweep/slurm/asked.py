@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
-from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.chosen import JobDevices
+from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.allocation import bytes_of
 from scaling.spec.execution import SlurmExecution

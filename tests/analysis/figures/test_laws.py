@@ -151,26 +151,34 @@ def test_formulas_can_be_typeset(formula):
         MathTextParser("path").parse(line)
 
 
-def test_a_design_is_full_where_it_is_done():
+def test_a_design_is_full_where_it_is_done_and_hollow_where_it_is_foreseen():
     runs = pd.DataFrame({
         "params": [1e6, 1e7, 1e6, 1e6, 3e7], "tokens": [1e9, 1e8, 1e9, 4e9, 1e9],
         "flops": [6e15, 6e15, 6e15, 2.4e16, 1.8e17], "role": ["fit", "fit", "fit", "noise", "holdout"],
         "budget": [6e15, 6e15, 6e15, None, None], "done": [True, True, False, False, False],
+        "foreseen": [False, False, False, True, False],
     })  # fmt: skip
     axes = design(runs)
     drawn = {
-        (*map(float, at), tuple(face) == (1, 1, 1, 1))
+        (*map(float, at), "full" if tuple(edge[:3]) == (1, 1, 1) else "hollow" if min(face) == 1 else "pale")
         for marks in axes.collections
-        for at, face in zip(marks.get_offsets(), marks.get_facecolors(), strict=True)
+        for at, face, edge in zip(
+            marks.get_offsets(), marks.get_facecolors(), marks.get_edgecolors(), strict=True
+        )
     }
-    hollow = [True, False, True, True, True]  # of two seeds of the first cell one is done
+    states = ["pale", "full", "pale", "hollow", "pale"]  # of two seeds of the first cell one is done
     assert drawn == {
-        (*at, open_)
-        for at, open_ in zip(zip(runs["tokens"], runs["params"], strict=True), hollow, strict=True)
+        (*at, state)
+        for at, state in zip(zip(runs["tokens"], runs["params"], strict=True), states, strict=True)
     }
     (budget,) = [line for line in axes.lines if list(line.get_xdata()) == [1e9, 1e8]]
     assert list(budget.get_ydata()) == [1e6, 1e7]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["3 fitted at 2 cells", "1 repeated", "1 held out", "full: done (2)", "$D = 20 N$"]
+    assert labels == ["3 fitted at 2 cells", "1 repeated", "1 held out", "full: done (2)",
+                      "hollow: foreseen (1)", "budget (FLOPs)", "$D = 20 N$"]  # fmt: skip
+    chosen = design(runs.assign(budget=[6e15, 6e15, 1e15, None, None]))
+    assert [line for line in chosen.lines if list(line.get_xdata()) == [1e9, 1e8]] == [], (
+        "no curves, no lines"
+    )
     with pytest.raises(AnalysisError, match="no column role"):
         design(runs.drop(columns="role"))

@@ -10,13 +10,13 @@ import pytest
 from scipy.optimize import brentq
 
 from analysis import Fit, Law, fit, load
+from analysis.codec import plain, read
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
 from analysis.fits.cost import counted, fitted
 from analysis.fits.rate_curve import Curve
 from analysis.fits.rates import Known, Power, nearest_power
 from analysis.fits.shapes import cost_of_shapes
-from analysis.results import plain, read
 
 E, A, B, ALPHA, BETA = 1.7, 400.0, 600.0, 0.34, 0.30
 VOCAB, CONTEXT = 32_768, 2048

@@ -1,5 +1,7 @@
 """Forecasts beyond the data: what they are made of, and where they pass into the law."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,12 +59,38 @@ def test_the_discrepancy_is_what_the_constants_say(fit):
     promised = known.promised * parts.gain[0]
     assert own < promised
     by_hand = known.kappa * own**known.backtest * promised ** (1 - known.backtest)
-    assert parts.discrepancy[0] == pytest.approx(by_hand)
+    alone = replace(outlook, draws=outlook.point).at(at, np.zeros(1, int))
+    assert alone.discrepancy[0] == pytest.approx(by_hand) == pytest.approx(parts.discrepancy[0], rel=0.02)
     # the improvement along compute of a law in N and D
     e, a, b, alpha, beta = np.exp(outlook.point[0])[[0, 1, 2]].tolist() + outlook.point[0][[3, 4]].tolist()
     terms = alpha * a / FAR["N"] ** alpha + beta * b / FAR["D"] ** beta
     assert parts.gain[0] == pytest.approx(0.5 * terms / parts.refit[0] * h, rel=1e-4)
     assert e == pytest.approx(outlook.problem.parameters(outlook.point)[0][0])
+
+
+def test_the_discrepancy_does_not_fall_with_distance(fit):
+    """Where the law holds what is left of the loss irreducible, as far out or of a large exponent."""
+    beyond = np.sqrt([2.0, 10.0, 1e3, 1e6, 1e12, 1e24])
+    at = {"N": 3e8 * beyond, "D": 6e9 * beyond}
+    at["C"] = 6 * at["N"] * at["D"]
+    outlook = replace(fit.forecast(), own=None)
+    steep = outlook.point * np.where(np.array(fit.law.names) == "alpha", 3.0, 1.0)
+    for draws in (outlook.draws, steep):
+        parts = replace(outlook, draws=draws, point=draws[:1]).at(at, np.zeros(6, int))
+        grown = parts.discrepancy[1:] / parts.discrepancy[:-1]
+        assert (grown > 0.99).all() and grown[0] > 1.5
+
+
+def test_what_is_irreducible_is_known_as_well_as_the_draws_say(fit):
+    """Two draws that agree on the data, one of which holds nearly all of the loss irreducible."""
+    outlook, at = replace(fit.forecast(), own=None), {x: np.array([v]) for x, v in FAR.items()}
+    at["C"] = 6 * at["N"] * at["D"]
+    much = outlook.point.copy()
+    much[:, :3] += np.log([[1.1, 0.2, 0.2]])
+    one, two = (replace(outlook, draws=draws).at(at, np.zeros(1, int)).discrepancy[0] for draws in (
+        much, np.concatenate([outlook.point] * 20 + [much] * 20)))  # fmt: skip
+    whole = replace(outlook, draws=outlook.point).at(at, np.zeros(1, int)).discrepancy[0]
+    assert one < 0.3 * whole and two == pytest.approx(np.sqrt((one**2 + whole**2) / 2))
 
 
 @pytest.fixture(scope="module")

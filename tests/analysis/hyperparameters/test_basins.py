@@ -8,6 +8,7 @@ import pytest
 
 from analysis import AnalysisError, basins, load
 from analysis.figures.basins import basins_over, hyperparameter_laws
+from analysis.fits.claims import at_level
 from analysis.hyperparameters import optima, quadratic
 
 BEND = np.array([[0.024, -0.014], [-0.014, 0.024]])  # of log loss in log lr, log batch, as on published rows
@@ -169,7 +170,7 @@ def test_the_interval_of_a_power_near_zero_has_both_signs():
     cells = pd.DataFrame({"tokens": d, "lr": np.exp(0.3 * rng.normal(size=12)) * d**-0.02})
     found, _ = optima.power_law("lr", cells, ["tokens"])
     for level in (0.9, 0.95):
-        low, high = found._intervals_at(level)["e_tokens"]
+        low, high = at_level(found, level)["e_tokens"]
         assert -0.4 < low < 0 < high < 0.4
 
 
@@ -262,7 +263,7 @@ def test_intervals_cover_through_both_stages(cells, method):
         found = basins.find(table, method=method, window=0.02, bootstrap=200, seed=seed)
         for name, powers in truth.items():
             for x, value in powers.items():
-                low, high = found.laws[name]._intervals_at(0.9)[f"e_{x}"]
+                low, high = at_level(found.laws[name], 0.9)[f"e_{x}"]
                 hits.setdefault(f"{name} {x}", []).append(low <= -value <= high)
         at = found.predict(N=n, D=d).iloc[0]
         for name, value in zip(truth, np.exp(law(n, d)), strict=True):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, Estimate, estimate
-from analysis.fits.prediction import claims
+from analysis.fits import claims
 from analysis.optimal_size.estimators import of_file
 from analysis.results import Interval, Verdict
 
@@ -130,7 +130,7 @@ def test_what_is_not_identified_is_no_number(exact):
     assert found.params["a"] is None and found.optimum.a is None and "a" in found.solution
     assert np.isnan(found.ci().loc["a", "estimate"])
     bounded = Verdict("one_sided", "wide", {"upper": 2.0})
-    row = claims({"x": bounded}, {"x": None}, {"x": Interval(1.0, 2.0)}).loc["x"]
+    row = claims.table({"x": bounded}, {"x": None}, {"x": Interval(1.0, 2.0)}).loc["x"]
     assert np.isnan(row["low"]) and row["high"] == 2.0
     none = estimate("hull", exact, bootstrap=0)
     assert set(none.params.values()) == {None} and "0 of 0 replicates" in str(none)

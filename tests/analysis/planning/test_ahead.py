@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fits.extrapolation import Own, promised
+from analysis.fits.extrapolation import Own
+from analysis.fits.promise import promised
 from analysis.planning.ahead import Ahead
 from analysis.planning.expected import expect
+from analysis.planning.help import falls
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.reach import Reach
@@ -44,10 +46,17 @@ def test_reach_is_what_forecasts_take_for_it(n: float, d: float, own: Own | None
     point = seen.problem.shift(seen.u, 1.0)[None]
     gain, h, _ = promised(seen.problem, point, data, asked, np.zeros(1, int))
     grown = None if own is None else own.grown(h)
-    assert reach.sd(rows) == pytest.approx(reach.constants.sd(gain, grown)[0], rel=1e-9)
+    assert reach.sd(rows) == pytest.approx(reach.constants.sd(gain[0], grown)[0], rel=1e-9)
     rest = np.arange(1, len(RUNS), 2)
     with_each = [reach.sd(rows) ** 2 - reach.sd(np.append(rows, one)) ** 2 for one in rest]
     assert reach.taken(rows, rest) == pytest.approx(with_each)
+
+
+def test_a_target_further_out_is_not_forecast_better() -> None:
+    sure = replace(PRIOR, params={**PRIOR.params, "alpha": 1.2, "A": 1e9, "beta": 1.1, "B": 1e10})
+    far = [expect(sure, RUNS, [Target.at_compute(c)]).ahead for c in (1e22, 1e23, 1e26, 1e32)]
+    parts = np.array([one.discrepancy for one in far if one is not None])
+    assert len(parts) == 4 and parts[0] > 0 and (parts[1:] / parts[:-1] > 0.99).all()
 
 
 def test_what_is_said_of_cells_to_buy_is_what_a_plan_of_all_of_them_says() -> None:
@@ -105,6 +114,21 @@ def test_parts_shrink_as_those_of_the_linearised_law_do() -> None:
     then = said.as_seen(Ahead.of("big", 1.6, 0.01, 0.005, 0.01), Ahead.of("big", 1.6, 0.02, 0.005, 0.02))
     assert (then.law, then.run, then.discrepancy) == pytest.approx((0.02, 0.01, 0.015))
     assert then.half_width == pytest.approx(0.1 * np.hypot(np.hypot(0.02, 0.01), 0.015) / said.se)
+
+
+def test_no_forecast_is_surer_than_its_law() -> None:
+    """Of few clusters the law's own interval is by Student's t, and a nearer target lowers the other part."""
+    said = Ahead("big", 0.1, 0.02, 0.0, 0.04, band=0.08)
+    now, then = Ahead.of("big", 1.6, 0.02, 0.0, 0.04), Ahead.of("big", 1.6, 0.02, 0.0, 0.0)
+    assert said.as_seen(then, now).half_width == pytest.approx(0.08) == said.as_seen(then, now).band
+    assert said.as_seen(Ahead.of("big", 1.6, 0.01, 0.0, 0.0), now).half_width == pytest.approx(0.04)
+
+
+def test_a_run_says_which_part_it_lowers() -> None:
+    before = Ahead.of("big", 1.6, 0.01, 0.005, 0.03)
+    assert falls(before, Ahead.of("big", 1.6, 0.001, 0.005, 0.02)) == "discrepancy 3.00% to 2.00%"
+    assert falls(before, Ahead.of("big", 1.6, 0.005, 0.005, 0.03)) == "law 1.00% to 0.50%"
+    assert falls(before, before) == "" == falls(Ahead.of("big", 1.6, np.inf, 0.005, 0.03), before)
 
 
 def test_the_discrepancy_counts_where_cells_are_chosen() -> None:

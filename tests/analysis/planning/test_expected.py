@@ -20,7 +20,8 @@ from analysis.planning.estimates import EFFICIENCY
 from analysis.planning.expected import expect
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
-from analysis.planning.statement import expected_text
+from analysis.planning.simulate import simulate
+from analysis.planning.statement import expected_text, simulated_text
 from analysis.planning.target import Target, optimum_of
 from analysis.solve.multistart import solve
 
@@ -106,6 +107,16 @@ def test_another_law_takes_the_values_that_are_nearest() -> None:
     tied = PRIOR.as_law(require("tied"), inputs)  # type: ignore[arg-type]
     assert np.abs(np.log(tied.losses(inputs) / PRIOR.losses(inputs))).max() < 0.01
     assert expect(tied, table()).prior.law.name == "tied"
+
+
+def test_simulated_studies_without_a_fit_say_why_in_place_of_a_table() -> None:
+    found = simulate(PRIOR, table(ratios=(20,)).assign(tokens=2e10), studies=2, bootstrap=0)
+    text = simulated_text(found)
+    assert found.status == {"not_identified": 2} and "quantity" not in text
+    assert text.endswith(
+        "none has a fit to look at: 1 distinct token count (D); its exponent needs at least 3"
+    )
+    assert found.to_dict()["reason"] == found.reason
 
 
 def test_ranges_move_the_prior_and_what_is_wrong_is_said_at_once() -> None:

@@ -51,3 +51,18 @@ def test_a_step_alone_is_the_step_in_company(size):
         assert step[0] == pytest.approx(steps[i], rel=1e-9) and gain[0] == pytest.approx(gains[i], rel=1e-9)
     direct = np.linalg.solve(h[1] + damping * np.eye(size), -g[1])
     assert steps[1] == pytest.approx(direct, rel=1e-6)
+
+
+def test_a_step_is_there_where_two_curvatures_drown_what_they_do_not_share():
+    """Two coordinates near a pole of a law: Cholesky's factor is there, while elimination with a choice of
+    pivots finds the matrix singular."""
+    h = np.eye(12)[None].copy()
+    shared = float.fromhex("0x1.999629c884dc8p+111")
+    h[0, 8:10, 8:10] = [
+        [float.fromhex("0x1.092eea06611d6p+96"), shared],
+        [shared, float.fromhex("0x1.3c4fcf04a9497p+127")],
+    ]
+    wide = np.ones((1, 12))
+    step, gain = newton._direction((wide, h, wide, np.full(1, 1e-5)), np.ones((1, 12), bool), wide)
+    assert np.isfinite(step).all() and gain[0] > 0
+    assert step[0, 0] == pytest.approx(-1 / 1.00001)

@@ -12,7 +12,7 @@ from analysis import AnalysisError, after, fit, load, select
 from analysis.results import Repeats, SeedNoise
 from analysis.tables.checks import row_names
 from analysis.tables.loading import import_table
-from analysis.tables.runs import clusters, seed_noise
+from analysis.tables.noise import clusters, seed_noise
 from analysis.tables.table import about
 from benchmarks.fuzz_tables import attempt, mutants
 from benchmarks.spell_tables import attempt as spelling

@@ -4,8 +4,9 @@ import pytest
 
 import analysis
 from analysis import AnalysisError, figures, fit, load
+from analysis.tables.magnitudes import likely
 from analysis.tables.table import about
-from analysis.tables.units import likely, loss_unit
+from analysis.tables.units import loss_unit
 from tests.analysis.advice import arguments
 
 SIZES = np.repeat([1e7, 4e7, 1.6e8, 6.4e8], 4)

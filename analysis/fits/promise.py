@@ -1,0 +1,114 @@
+"""What a law promises beyond its data: the improvement in log loss that its errors there are a share of.
+
+At a target the promise is the law's slope there times the way. A law that holds nearly all of the loss
+irreducible has no slope far out, but is no truer there than halfway. So the promise is the most of any place
+on the way, from where each input leaves the data to the target, straight in logs, and never falls with
+distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.fits.allocation import values
+from analysis.fits.earlier import scale_of
+from analysis.solve.problem import Problem
+
+GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
+TINY = 1e-12  # of a way, for targets within the data
+STEP = 1e-3  # in log, over which a slope of the law is taken
+PLACES = np.geomspace(0.25, 25.0, 16)  # distances in log from the data at which a law is asked too
+
+
+def promised(
+    problem: Problem,
+    draws: np.ndarray,
+    data: Mapping[str, Any],
+    inputs: Mapping[str, np.ndarray],
+    group: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say what a law promises from its data to targets.
+
+    Args:
+        problem: the law on its rows.
+        draws: of its parameters (R, P), plain coordinates.
+        data: of the rows, N, D, C where known and other inputs of the law, (n,) each.
+        inputs: of the targets, likewise (m,).
+        group: index of each target's group (m,).
+
+    Returns:
+        The promise (R, m); the distance in log C, or what stands for it, from the data, and that above them,
+        (m,) each.
+    """
+    law = problem.law.inputs
+    beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in law if x in GROWTH}
+    scale, target = scale_of(data, law), scale_of(inputs, law)
+    assert scale is not None and target is not None  # as of the rows fitted
+    h, above = np.empty(len(group)), np.empty(len(group))
+    for g in np.unique(group):
+        mine = scale if problem.group is None else scale[problem.group == g]
+        h[group == g] = np.abs(outside(target[group == g], mine))
+        above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
+    return promise(problem, draws, inputs, beyond, h, group), h, above
+
+
+def promise(
+    problem: Problem,
+    draws: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
+    beyond: Mapping[str, np.ndarray],
+    h: np.ndarray,
+    group: np.ndarray,
+) -> np.ndarray:
+    """The most that a law promises anywhere on the way to targets (R, m): along compute, or along single
+    inputs where that is more.
+
+    Args:
+        problem: the law.
+        draws: of its parameters (R, P), plain coordinates.
+        inputs: of the targets (m,).
+        beyond: how far in log each of its inputs lies above the data (m,), negative: below.
+        h: distance from the data in log C (m,).
+        group: index of each target's group (m,).
+    """
+    way = np.maximum(np.maximum(h, sum(np.abs(beyond[x]) for x in beyond)), TINY)
+    most = np.zeros((len(draws), len(h)))
+    for place in (*PLACES, np.inf):
+        share = np.minimum(1.0, place / way)
+        if place < np.inf and (share == 1).all():  # the target itself comes last
+            continue
+        at = {x: v * np.exp(-(1 - share) * beyond[x]) if x in beyond else v for x, v in inputs.items()}
+        most = np.maximum(most, share * improvement(steepness(problem, draws, at, group), h, beyond))
+    return most
+
+
+def steepness(
+    problem: Problem, draws: np.ndarray, inputs: Mapping[str, np.ndarray], group: np.ndarray
+) -> dict[str, np.ndarray]:
+    """- d log L / d log x of draws (R, P) at each target (R, m), of the inputs x of the law that grow with a
+    family."""
+    out = {}
+    for x in (x for x in problem.law.inputs if x in GROWTH):
+        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
+        low, high = (np.log(values(problem, draws, side, group)) for side in sides)
+        out[x] = (low - high) / (2 * STEP)
+    return out
+
+
+def improvement(
+    slopes: Mapping[str, np.ndarray], h: np.ndarray, beyond: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """The improvement in log loss (R, m) by ``slopes`` (R, m) over a distance ``h`` in log C, or over those
+    ``beyond`` the data in single inputs where that is more."""
+    steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
+    alone: Any = sum(np.abs(slope * beyond[x]) for x, slope in slopes.items())
+    return np.maximum(np.abs(steep) * h, alone)
+
+
+def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """How far in log ``asked`` (m,) lies above the range of ``data``, negative: below; 0 within."""
+    asked = np.log(asked)
+    return np.maximum(0.0, asked - np.log(data.max())) - np.maximum(0.0, np.log(data.min()) - asked)

@@ -1,0 +1,99 @@
+"""What is expected of critical batches, against simulated studies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import criticalbatch
+from analysis.planning.batch_groups import BatchGroup, CriticalPrior
+from analysis.planning.batches import ExpectedBatch, ExpectedBatches, expect_batches
+from analysis.planning.batches_text import batches_text
+from analysis.planning.prior import NoiseLevel, Prior
+
+DOUBLED = 128 * 2.0 ** np.arange(6)
+
+
+def group(batches: np.ndarray = DOUBLED, **more: float) -> BatchGroup:
+    return BatchGroup("g", 4e4, 1e6, batches, 8e5, **more)
+
+
+def expected(batches: np.ndarray = DOUBLED, critical: float = 1000.0) -> ExpectedBatch:
+    prior = CriticalPrior.given(critical, critical)
+    return expect_batches(Prior.published("bytes"), prior, [group(batches)]).found[0]
+
+
+def test_the_interval_is_the_one_that_simulated_studies_report() -> None:
+    one, rng, widths = expected(), np.random.default_rng(0), list[float]()
+    for seed in range(30):
+        noisy = (1 + 1000 / DOUBLED) * np.exp(one.noise * rng.normal(size=6))
+        table = pd.DataFrame({"batch_tokens": DOUBLED, "steps": 1e3 * noisy})
+        cell = criticalbatch.find(table, by=(), on=(), bootstrap=199, seed=seed).cells.iloc[0]
+        widths.append(0.5 * np.log(cell["critical_batch_high"] / cell["critical_batch_low"]))
+    assert one.verdict.verdict == "yes" and one.low < 1000 < one.high
+    assert 0.75 < one.half_width / np.median(widths) < 1.33
+
+
+def test_noise_of_losses_is_that_of_steps_over_the_slope_of_the_learning_curve() -> None:
+    one = expected()
+    law = Prior.published("bytes")
+    tokens = 8e5 / (1 + DOUBLED.max() / 1000)
+    ends = law.losses({"N": np.full(2, 4e4), "D": tokens * np.array([1.0, np.exp(one.noise)])})
+    assert np.log(ends[0] / ends[1]) == pytest.approx(law.noise.run, rel=0.05)
+    assert one.loss == pytest.approx(ends[0])
+
+
+@pytest.mark.parametrize(
+    ("batches", "critical", "verdict", "code"),
+    [
+        (DOUBLED[:3], 1e5, "one_sided", "no_saturation"),
+        (DOUBLED[3:] * 64, 500.0, "one_sided", "all_beyond"),
+        (DOUBLED[::5], 700.0, "no", "shortage"),
+        (np.repeat(DOUBLED[::5], 4), 700.0, "no", "shortage"),
+    ],
+)
+def test_batches_that_do_not_span_the_critical_one_give_a_bound_or_nothing(
+    batches: np.ndarray, critical: float, verdict: str, code: str
+) -> None:
+    one = expected(batches, critical)
+    assert (one.verdict.verdict, one.verdict.code) == (verdict, code)
+    assert one.reach is None or not one.reach.low <= critical <= one.reach.high
+
+
+def test_what_would_be_identified_goes_beyond_the_batches_as_far_as_noise_allows() -> None:
+    quiet, loud = (
+        expect_batches(Prior.published("bytes", NoiseLevel(noise)), CriticalPrior.given(700, 700), [group()])
+        for noise in (0.002, 0.02)
+    )
+    (fine, coarse) = (found.found[0].reach for found in (quiet, loud))
+    assert fine is not None and coarse is not None
+    assert fine.low < DOUBLED[0] and DOUBLED[-1] < fine.high
+    assert fine.low < coarse.low < 700 < coarse.high < fine.high
+
+
+def test_a_range_of_the_prior_must_be_identified_throughout() -> None:
+    wide = expect_batches(Prior.published("bytes"), CriticalPrior.given(1.0, 1e6), [group()]).found[0]
+    assert (wide.verdict.verdict, wide.verdict.code) == ("no", "prior")
+
+
+def test_the_critical_batch_is_taken_where_the_loss_is_reached() -> None:
+    prior = CriticalPrior(3.0, 0.5, "here")
+    found = group(trunk_tokens=2e5, trunk_batch=256.0).critical(prior)
+    needed = 2e5 / (1 + 256 / found) + 8e5 / (1 + DOUBLED.max() / found)
+    assert found == pytest.approx(3.0 * needed**0.5)
+    assert [CriticalPrior.nearest(x).about for x in (1e5, 1e6, 1e9, 1e12)] == [4e5, 4e5, 1e10, 1e10]
+
+
+def law_of(count: int) -> ExpectedBatches:
+    sizes = np.geomspace(1e4, 1e6, count)
+    groups = [BatchGroup(f"g{i}", n, 1e6, DOUBLED, 8e5) for i, n in enumerate(sizes)]
+    return expect_batches(Prior.published("bytes"), CriticalPrior.given(800.0, 1200.0), groups)
+
+
+def test_a_power_law_takes_groups() -> None:
+    two, six = law_of(2), law_of(6)
+    assert two.exponent is None and "it takes 3 groups" in batches_text(two)
+    assert six.exponent is not None and abs(six.exponent[0]) < 1e-6 < six.exponent[1]
+    assert "Bcrit as a power of the loss reached: exponent" in batches_text(six)
+    assert batches_text(six).startswith("What this design can identify of the critical batch: yes\n")
