@@ -260,7 +260,7 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
     if "N" in inputs:
         made = fit("chinchilla", table)
         assert (found.prior.noise, found.misfit) == split_of(made, Prior.of_fit(made, "here"), inputs)
-    first = found.text.splitlines()[2]
+    (first,) = (line for line in found.text.splitlines() if "90% interval of the forecast" in line)
     assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 
