@@ -19,6 +19,7 @@ LONG = {"kind": "grid", "steps": [2000, 4000]}
 GOOD: dict[str, Any] = {"design": LONG, "family__widths": [32, 64]}
 ENOUGH: dict[str, Any] = {"design": LONG | {"steps": [2000, 3000, 4000]}, "family__widths": [32, 48, 64]}
 BATCHES = {"kind": "critical-batch", "tokens": [1e8], "batches": [256, 320_000]}
+SHORT = BATCHES | {"tokens": [1e5], "batches": [256, 512]}
 
 
 def kinds(plan: Plan) -> set[str]:
@@ -49,7 +50,7 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
         ),
         ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "w48-2500st-s0 is within N, D and C"),
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
-        ("few_steps", {"design": BATCHES | {"tokens": [1e5], "batches": [256, 512]}}, "2 of 4 runs have under 800 steps"),
+        ("few_steps", {"design": SHORT}, "2 of 4 runs have under 800 steps"),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 20_000}]}, "times the compute"),
