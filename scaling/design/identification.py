@@ -29,7 +29,7 @@ from scaling.design.priors import priors, without_batch
 from scaling.design.seeds import noise_of_plan
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
-from scaling.plan.design_warnings import design_warnings
+from scaling.plan.design_warnings import compares_recipes, design_warnings
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import on_purpose, read_more, times_text
 from scaling.plan.warnings import has_long_warmup
@@ -136,7 +136,10 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     (first, runs), *_ = variants.items()
     table = tables[first]
     there = [run for run in planned if run.variant == first]
-    helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
+    helps, labels = tuple[Help, ...](), dict[int, str]()
+    for_another = not asked.laws and asked.compute is None and compares_recipes(plan)
+    if not (for_another and statements[0][1].reason):
+        helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
         len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
