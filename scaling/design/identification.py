@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, plural
+from analysis.fits.bootstrap import FEW
 from analysis.laws.law import Law
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
@@ -126,7 +127,9 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     for name, table in tables.items():
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
-            statements.append((name, expect(prior, table, known)))
+            found = expect(prior, table, known)
+            statements.append((name, found))
+            doubts += _few_clusters(found)
             doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name])]
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
@@ -141,6 +144,15 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
         len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
     )  # fmt: skip
+
+
+def _few_clusters(found: Expected) -> Iterator[str]:
+    """Say where runs share noise so much that a fit will not trust its own intervals."""
+    if found.clusters < FEW:
+        yield (
+            f"{plural(found.clusters, 'cluster')} by {found.by}: with fewer than {FEW}, widths of a fit's "
+            "intervals are unreliable; train more sizes, or other seeds"
+        )
 
 
 def _repeated(law: Law, runs: list[PlannedRun]) -> Iterator[str]:
