@@ -24,6 +24,7 @@ from scaling.design.batches import BatchStatement, batch_statement
 from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors, without_batch
+from scaling.design.proposal import too_far
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
 from scaling.plan.design_warnings import design_warnings
@@ -123,6 +124,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
             doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name])]
+            doubts += too_far({"C": statements[-1][1].extrapolation})
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
