@@ -20,6 +20,7 @@ from analysis.planning.estimates import EFFICIENCY
 from analysis.planning.expected import expect
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.simulate import simulate
 from analysis.planning.statement import expected_text, simulated_text
 from analysis.planning.target import Target, optimum_of
@@ -154,6 +155,17 @@ def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
     assert big.discrepancy == pytest.approx(shipped().kappa * shipped().promised * gain, rel=1e-3)
     inside = expect(PRIOR, table(), [Target({"N": 1e9, "D": 2e10, "C": 1.2e20}, "small")]).ahead
     assert inside is not None and inside.discrepancy == 0
+
+
+def test_a_target_too_far_out_to_have_a_best_run_has_no_forecast() -> None:
+    """Where compute is no power of N and D, the best size is looked for near the table's."""
+    far, runs = Target.at_compute(1e32), table()
+    runs["flops"] *= 1 + (1e9 / runs["params"]) ** 0.5
+    found = expect(PRIOR, runs, [far])
+    assert found.ahead is None and "nan" not in expected_text(found)
+    cells = table(np.array([2e10]), (20,)).assign(cost=1e22)
+    with pytest.raises(AnalysisError, match="too far beyond the runs"):
+        Shop.of(PRIOR, runs, cells, far, goal="size")
 
 
 def test_the_width_of_a_range_counts_in_what_is_expected() -> None:
