@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compiling import compiling_quickly
+from tests.compiling import compile_in_one_piece, compiling_quickly
 from tests.searching import searching_briefly
 
 # Rooms and modules of tests whose fits need no long search for their optimum.
@@ -24,9 +24,9 @@ BRIEFLY = (
 )  # fmt: skip
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def _settings() -> None:
     # Token stores and compiled programs are kept between test runs, apart from the user's own cache.
-    cache = config.rootpath / ".pytest_cache" / "scaling-laws"
+    cache = Path(__file__).parents[1] / ".pytest_cache" / "scaling-laws"
     os.environ["SCALING_CACHE"] = str(cache)
     os.environ |= {"HF_HOME": str(cache / "huggingface"), "HF_HUB_OFFLINE": "1"}
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / "xla")
@@ -43,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background processes ignore SIGINT, and those that they start: tests of it would wait in vain.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    compile_in_one_piece()
+
+
+_settings()  # as this file is loaded: those of rooms, loaded next, import jax
 
 
 def pytest_collection_finish() -> None:

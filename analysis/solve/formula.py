@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
 SHORT = 1_000  # rows of problems computed together: fewer rows than this are lost on overheads
-LARGE = 80_000  # rows x coordinates^4, from which programs run longer than they take to compile
+LARGE = 15_000  # rows x coordinates^3, from which programs run longer than they take to compile
 FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 
@@ -45,7 +45,7 @@ class Formula:
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
         in_log, n = tuple(self.problem.in_log.tolist()), len(self.problem.target)
-        large = n * len(self.problem.names) ** 4 > LARGE
+        large = n * len(self.problem.names) ** 3 > LARGE
         run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk, large, law.heavy)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.exact, self.member, self.problem.position, self.inputs, float(self.loss.delta))

@@ -16,6 +16,7 @@ from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help
 from analysis.planning.prior import UNIQUE, Prior
+from analysis.planning.seeds import ExpectedNoise, noise_text
 from analysis.planning.shop import Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
@@ -25,6 +26,7 @@ from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors, without_batch
 from scaling.design.proposal import too_far
+from scaling.design.seeds import noise_of_plan
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
 from scaling.plan.design_warnings import design_warnings
@@ -44,7 +46,7 @@ class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
     and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
     what is assumed; ``foreseen``: what is assumed of runs that results decide; ``batches``: what a design of
-    several batches says of the critical one."""
+    several batches says of the critical one; ``noise``: how well that between seeds will be known."""
 
     statements: tuple[tuple[str | None, Expected], ...] = ()
     simulated: tuple[Simulated, ...] = ()
@@ -55,6 +57,7 @@ class Identification:
     doubts: tuple[str, ...] = ()
     foreseen: str | None = None
     batches: BatchStatement | None = None
+    noise: ExpectedNoise | None = None
 
     @property
     def text(self) -> str:
@@ -70,6 +73,7 @@ class Identification:
         )
         parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
+        parts += [noise_text(self.noise)] if self.noise else []
         parts += [help_text(found, self.labels, self.flops) for found in self.helps]
         return "\n\n".join(parts)
 
@@ -85,6 +89,7 @@ class Identification:
             "left_out": self.dropped,
             "doubts": list(self.doubts),
             "foreseen": self.foreseen,
+            "noise": self.noise.to_dict() if self.noise else None,
             "critical_batch": self.batches.to_json() if self.batches else None,
         }
 
@@ -107,11 +112,11 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
         return None
-    batches = None
+    batches, noise = None, noise_of_plan(plan)
     if isinstance(study.design, CriticalBatch):
         batches = batch_statement(plan, planned, asked)
         if not asked.laws and asked.compute is None:
-            return Identification(batches=batches)
+            return Identification(batches=batches, noise=noise)
         asked = replace(asked, prior=without_batch(asked.prior)[1])
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
@@ -133,7 +138,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches,
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
     )  # fmt: skip
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from analysis.planning.prior import Prior
+from analysis.tables.loading import load
+from analysis.tables.noise import seed_noise
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
 from scaling.design.identification import Identification, identification
+from scaling.design.seeds import noise_of_plan
 from scaling.design.wish import Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.expand import plan_study
@@ -160,3 +163,17 @@ def test_a_design_of_batches_is_judged_by_the_critical_batch() -> None:
     assert len(groups) == 4 and {one.group.trunk_tokens for one in groups} == {128_000}
     assert all(sorted(one.group.batches) == [64, 256, 1024] for one in groups)
     assert all(one.group.tokens < one.group.horizon for one in groups), "decays are left out"
+
+
+def test_a_plan_counts_the_repeated_seeds_that_the_fit_of_its_results_counts() -> None:
+    folder = SPECS.parents[1] / "results" / "reference" / "quickstart"
+    counted = seed_noise(load(folder))
+    study = load_study(SPECS.parent / "quickstart.yaml")
+    planned = noise_of_plan(plan_study(study))
+    assert counted is not None and planned is not None
+    assert (planned.parts[0].degrees, planned.parts[0].cells) == (counted["degrees"], counted["cells"])
+    replicates = noise_of_plan(plan_study(load_study(SPECS / "replicates.yaml")))
+    assert replicates is not None
+    assert [(one.name, one.degrees, one.alone) for one in replicates.parts[1:]] == [
+        ("initial weights", 8, 4), ("order of data", 8, 4), ("evaluation", 23, 23)
+    ]  # fmt: skip
