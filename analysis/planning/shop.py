@@ -233,9 +233,6 @@ def _outlook(
     problem, name = problem_of(prior, inputs), size_name(c)
     derived = slopes(problem, problem.coordinates(prior.params), optimum_of(problem, price, c, size=True))
     own = seen.slopes(optimum_of(seen.problem, price, c, size=True))[0]
-    if not np.isfinite(own).all():
-        message = f"N* at C = {c:.4g}: lies too far beyond the runs to be known"
-        raise AnalysisError(Complaint(message, hint="ask for less compute"))
     said = size_of(fit, name, c, LEVEL) if fit else said
     return derived, outlook_of_size(seen, name, own, level=LEVEL, known=known, said=said)
 

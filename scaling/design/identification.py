@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError, plural
 from analysis.laws.law import Law
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
-from analysis.planning.help import Help
+from analysis.planning.help import Goal, Help
 from analysis.planning.prior import UNIQUE, Prior
 from analysis.planning.seeds import ExpectedNoise, noise_text
 from analysis.planning.shop import Shop
@@ -205,7 +205,8 @@ def _helpful(
     if not on_offer:
         return (), {}
     cells, found = cells_of(on_offer, fitted), list[Help]()
-    for goal in ("loss", "size"):
+    goals: tuple[Goal, ...] = ("loss",) if stated.too_far else ("loss", "size")
+    for goal in goals:
         try:
             said = stated.ahead if goal == "loss" else stated.size
             found.append(Shop.of(prior, table, cells, target, goal=goal, said=said).halving())

@@ -20,7 +20,6 @@ from analysis.planning.estimates import EFFICIENCY
 from analysis.planning.expected import expect
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
-from analysis.planning.shop import Shop
 from analysis.planning.simulate import simulate
 from analysis.planning.statement import expected_text, simulated_text
 from analysis.planning.target import Target, optimum_of
@@ -163,9 +162,7 @@ def test_a_target_too_far_out_to_have_a_best_run_has_no_forecast() -> None:
     runs["flops"] *= 1 + (1e9 / runs["params"]) ** 0.5
     found = expect(PRIOR, runs, [far])
     assert found.ahead is None and "nan" not in expected_text(found)
-    cells = table(np.array([2e10]), (20,)).assign(cost=1e22)
-    with pytest.raises(AnalysisError, match="too far beyond the runs"):
-        Shop.of(PRIOR, runs, cells, far, goal="size")
+    assert found.too_far and not expect(PRIOR, runs, [Target.at_compute(1e23)]).too_far
 
 
 def test_the_width_of_a_range_counts_in_what_is_expected() -> None:
