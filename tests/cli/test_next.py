@@ -47,6 +47,7 @@ def test_the_plan_of_the_quickstart_takes_priors_noise_and_laws():
     by_default = half()
     assert half("--noise", "0.0112") == pytest.approx(2 * by_default, rel=1e-6)
     assert half("--compute", "1e14", name="loss(C = 1e+14)") > half(name="loss(C = 2.4e+12)")
+    assert "the target has 125 times the compute" in call(*PLAN, QUICKSTART, "--compute", "1e14").stdout
     fit = RUNS.parent / "fits" / "chinchilla.json"
     assert half("--prior", str(fit)) > 1.3 * by_default  # whose residuals vary more than seeds
     assert "studies of tied simulated" in call(*PLAN, QUICKSTART, "--law", "tied", "--simulate", "2").stdout
