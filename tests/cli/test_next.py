@@ -93,7 +93,7 @@ def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
 def test_what_next_cannot_answer_is_said(tmp_path):
     asked = ("next", RUNS, "--spec", QUICKSTART)
     for more, message in {
-        (): "nothing to plan for",
+        (): "--compute, --at: neither is given",
         ("--compute", "1e11"): "lies below the largest run",
         (
             "--compute",
@@ -113,7 +113,7 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
     assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
     done = call("next", muon, "--compute", "1e14")
-    assert done.returncode == 2 and f"study of their own, --spec {muon / 'study.yaml'}" in done.stderr
+    assert done.returncode == 2 and f"a study of their own, like {muon / 'study.yaml'}" in done.stderr
 
 
 def test_all_that_is_wrong_with_what_is_typed_is_said_at_once(tmp_path):
