@@ -9,12 +9,15 @@ from typing import Any
 from scaling.errors import plural
 from scaling.plan.bill import Bill
 from scaling.plan.plan import Plan
+from scaling.spec.models import Study
 from scaling.sweep.differences import ChangedRun, PlanDifference
 
 NAMED = 8  # runs of a group that a line names
 
 
-def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill, stage: str = "") -> str:
+def difference_text(
+    folder: str, found: PlanDifference, plan: Plan, bill: Bill, stage: str = "", asked: Sequence[str] = ()
+) -> str:
     """Say which runs are new, done, changed and in which field, left and gone.
 
     Args:
@@ -23,8 +26,9 @@ def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill, 
         plan: the plan.
         bill: what its runs take.
         stage: which part of its design it has; empty: all.
+        asked: what is asked otherwise of a design that grows, of :func:`asked_otherwise`.
     """
-    lines = [f"study {plan.study}, beside {folder}"]
+    lines = [f"study {plan.study}, beside {folder}", *(f"  {text}" for text in asked)]
     lines += _group("new", found.new)
     lines += _group("done", found.done)
     lines += _group("done, on another evaluation set", found.evaluated_otherwise)
@@ -38,6 +42,20 @@ def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill, 
         lines += [f"    {_example(runs, field)}" for field in fields]
     lines += _group("no longer planned", [f"{label} ({state})" for label, state in found.gone])
     return "\n".join([*lines, *_to_do(found, plan, bill), *filter(None, [stage])])
+
+
+def asked_otherwise(study: Study, kept: Study | None) -> Iterator[str]:
+    """Say what is asked of a design that grows and was not when the ``kept`` study was planned: what was
+    decided by its runs stays decided."""
+    if kept is None or not kept.design.grows or kept.design.kind != study.design.kind:
+        return
+    before, now = (one.design.undecided.model_dump(mode="json") for one in (kept, study))
+    for name, value in now.items():
+        if value != before.get(name):
+            yield f"design.{name}: {_show(before.get(name))} -> {_show(value)}"
+    if kept.seeds != study.seeds:
+        were = ", ".join(map(str, kept.seeds))
+        yield f"what is decided of the design was decided by runs of seed {were}, and is trained again"
 
 
 def _group(title: str, labels: Sequence[str]) -> Iterator[str]:
@@ -66,6 +84,8 @@ def _example(runs: Sequence[ChangedRun], field: str) -> str:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "none" if value is None else str(value)
 
 
@@ -75,4 +95,5 @@ def _to_do(found: PlanDifference, plan: Plan, bill: Bill) -> Iterator[str]:
     takes = "" if hours is None else f", about {hours:.3g} device-hours"
     price = bill.priced(hours)
     money = f", {price:,.4g} {bill.price.currency}" if bill.price and price is not None else ""
-    yield f"left to train: {plural(len(found.to_train), 'run')} of {len(plan.runs):,}{takes}{money}"
+    more = "; and further ones, when results have decided which" if plan.unfinished else ""
+    yield f"left to train: {plural(len(found.to_train), 'run')} of {len(plan.runs):,}{takes}{money}{more}"

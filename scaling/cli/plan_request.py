@@ -100,7 +100,7 @@ def print_plan(asked: PlanRequest) -> None:
     if asked.figure is not None:
         _draw(asked.figure, asked, study, planned)
     if asked.diff:
-        return _print_difference(asked, planned, bill, stage)
+        return _print_difference(asked, study, planned, bill, stage)
     found = None
     if asked.identify:
         from scaling.design.identification import identification
@@ -225,15 +225,17 @@ def _slots(planned: Plan, execution: Execution) -> int:
     return len(layout(execution).slots)
 
 
-def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill, stage: str) -> None:
-    from scaling.cli.plan_changes import difference_text
+def _print_difference(asked: PlanRequest, study: Study, planned: Plan, bill: Bill, stage: str) -> None:
+    from scaling.cli.plan_changes import asked_otherwise, difference_text
+    from scaling.plan.kept import kept_study
     from scaling.sweep.differences import plan_difference
 
     results = asked.folder(planned)
     found = plan_difference(results, planned)
     if asked.as_json:
         return say.data({"folder": str(results.path), **found.to_json(), "bill": bill.to_json()})
-    return print(difference_text(str(results.path), found, planned, bill, stage))
+    otherwise = [*asked_otherwise(study, kept_study(results))]
+    return print(difference_text(str(results.path), found, planned, bill, stage, otherwise))
 
 
 def _draw(path: Path, asked: PlanRequest, study: Study, planned: Plan) -> None:

@@ -28,6 +28,8 @@ from scaling.plan.warnings import plan_warnings
 from scaling.spec.execution import SlurmExecution
 from scaling.store.records import PlanData
 
+NAMED = 4  # runs of one reason that a row names
+
 
 def plan_text(plan: Plan, lowered: Lowered | None, bill: Bill, names: Sequence[str] | None = None) -> str:
     """Say every run, what is left out and why, what may spoil the study, and totals.
@@ -42,13 +44,23 @@ def plan_text(plan: Plan, lowered: Lowered | None, bill: Bill, names: Sequence[s
     about = [*_about(plan), *_recipe_lines(plan), *varied, *_variant_lines(plan, bill)]
     parts = ["\n".join(about), runs_table(plan, bill, names)]
     if plan.excluded:
-        left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
-        parts.append(left_out)
+        parts.append(columns(("left out", "why"), left_out_rows(plan), left=2))
     notes = [f"note: {note}" for note in (*plan.notes, *(lowered.notes() if lowered else ()))]
     if remarks := [*notes, *(f"warning: {warning.text}" for warning in plan_warnings(plan))]:
         parts.append("\n".join(remarks))
     parts.append(_totals(plan, lowered, bill))
     return "\n\n".join(parts)
+
+
+def left_out_rows(plan: Plan) -> list[tuple[str, str]]:
+    """The runs that are left out and why; those of one reason in one row."""
+    labels = dict[str, list[str]]()
+    for run in plan.excluded:
+        labels.setdefault(run.reason, []).append(run.label)
+    return [
+        (", ".join(of[:NAMED]) + (f" and {len(of) - NAMED} more" if len(of) > NAMED else ""), reason)
+        for reason, of in labels.items()
+    ]
 
 
 def _about(plan: Plan) -> Iterator[str]:
@@ -156,8 +168,7 @@ def _totals(plan: Plan, lowered: Lowered | None, bill: Bill) -> str:
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
         + _params_text(fitted, ratio=True),
         flops(totals.flops) if plan.command else f"{alone}: sharing trunks saves {totals.saved:.0%}",
-        f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
-        f"{steps:,} steps{'' if plan.command else apart}",
+        f"{count(totals.tokens)} tokens in {steps:,} steps{'' if plan.command else apart}",
         *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
         *([_disk(plan, bill.space)] if bill.space else ()),
         *(["memory and disk: not known for a trainer of your own"] if plan.command else ()),

@@ -1,4 +1,4 @@
-"""``predict`` and ``optimal``: from a fit to the next run."""
+"""``predict`` and ``optimal``: from a fit to losses and best sizes."""
 
 from __future__ import annotations
 

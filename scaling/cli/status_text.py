@@ -43,7 +43,7 @@ def status_text(now: Status) -> str:
         parts.append("no driver is running: the study goes on when Slurm starts one")
     elif not now.drivers:
         left = len(now.rows) - now.counts["done"] - now.counts["diverged"] - now.given_up
-        parts.append("no driver is running" + ("; `scaling run` on its spec resumes it" if left else ""))
+        parts.append("no driver is running" + (f"; `scaling run {now.folder}` resumes it" if left else ""))
     else:
         who = "a driver is" if len(now.drivers) == 1 else f"{len(now.drivers)} drivers are"
         eta = now.eta_seconds

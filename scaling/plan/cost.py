@@ -93,38 +93,44 @@ class JobTime:
 
 
 def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str, JobTime]:
-    """Estimate the time of each job: of one in a pack, its share. What a trainer of one's own does besides
-    training is part of its speed.
+    """Estimate the time of each job: of one in a pack, and of compiling a program that several jobs have, its
+    share, so that equal jobs take equal times. What a trainer of one's own does besides training is part of
+    its speed.
 
     Args:
         plan: whose jobs.
         speed: of a training step.
         devices: of each job, by id.
     """
-    compiled, times = set[Fixed](), dict[str, JobTime]()
+    times = dict[str, JobTime]()
+    programs = Counter(_program(plan, job) for job in plan.jobs)
     alike = Counter(_packed_with(plan, job) for job in plan.jobs)
     for job in plan.jobs:
         first, count = plan.by_id[job.run_ids[0]], devices[job.job_id]
         step_flops = first.run.flops_per_step
         per_flop = speed.seconds_per_flop(step_flops, count)
-        evaluate, compile_once, share = 0.0, 0.0, 1.0
+        evaluate, compiling, share = 0.0, 0.0, 1.0
         if plan.command is None:
             run = first.built_in
             # at the speed of training per FLOP
             windows, passes = plan.data_of(first).evaluated_tokens / run.context, evaluations(plan, job)
             evaluate = passes * forward_matmul_flops(run.shape) * windows * per_flop
-            compile_once = 0.0 if run.fixed in compiled else speed.probe.compile_seconds(step_flops)
-            compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
+            # the compilation cache serves later jobs of the same program
+            compiling = speed.probe.compile_seconds(step_flops) / programs[run.fixed]
             if count == 1:
                 share = speed.probe.packed_share(step_flops, alike[_packed_with(plan, job)])
-        times[job.job_id] = JobTime(job.flops * per_flop * share, evaluate, compile_once, count)
+        times[job.job_id] = JobTime(job.flops * per_flop * share, evaluate, compiling, count)
     return times
+
+
+def _program(plan: Plan, job: PlannedJob) -> Fixed | None:
+    """The program that trains a job; None: one of the study's own."""
+    return None if plan.command else plan.by_id[job.run_ids[0]].built_in.fixed
 
 
 def _packed_with(plan: Plan, job: PlannedJob) -> tuple[Fixed | None, int]:
     """What is equal in all jobs of a pack: the program, and the phase that trains them."""
-    first = plan.by_id[job.run_ids[0]]
-    return None if plan.command else first.built_in.fixed, phase_of(first.role)
+    return _program(plan, job), phase_of(plan.by_id[job.run_ids[0]].role)
 
 
 def estimate_time(plan: Plan, jobs: Mapping[str, JobTime], workers: int) -> Time:

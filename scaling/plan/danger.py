@@ -31,5 +31,20 @@ def warmup_share(run: PlannedRun) -> float:
     return run.built_in.schedule.warmup / run.run.steps
 
 
+def of_least_batch(runs: Sequence[PlannedRun]) -> Sequence[PlannedRun]:
+    """Without the runs that others of their size and horizon, to whole steps, have smaller batches than: a
+    design varies these, and larger ones are meant to need more tokens."""
+    if len({run.run.batch_tokens for run in runs}) == 1:
+        return runs
+    least, kept = dict[tuple[str | None, int], dict[int, int]](), list[PlannedRun]()
+    for run in sorted(runs, key=lambda run: run.run.batch_tokens):
+        tokens, batch = run.run.tokens, run.run.batch_tokens
+        smaller = least.setdefault((run.variant, run.params), {})
+        if not any(batch > other and abs(tokens - seen) <= batch for seen, other in smaller.items()):
+            kept.append(run)
+            smaller[tokens] = batch
+    return kept
+
+
 # From a plan to a few warnings at most.
 Check = Callable[[Plan], Iterator[PlanWarning]]

@@ -28,7 +28,7 @@ def design_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
 def _too_few(plan: Plan) -> Iterator[PlanWarning]:
     """Find variants whose runs Chinchilla's law, which has five parameters, cannot be fitted to, unless they
     are there for another question and nothing is held out."""
-    if _compares_recipes(plan) and not plan.with_roles(("holdout",)):
+    if compares_recipes(plan):
         return
     variants, fitted = dict[tuple[int, int, int], list[str]](), plan.with_roles(("fit",))
     for variant in dict.fromkeys(run.variant for run in fitted):
@@ -47,8 +47,11 @@ def _too_few(plan: Plan) -> Iterator[PlanWarning]:
         yield PlanWarning("too_few", message, "add sizes or horizons")
 
 
-def _compares_recipes(plan: Plan) -> bool:
-    """Whether fields on axes, or batches at the same N and D, are what a design varies."""
+def compares_recipes(plan: Plan) -> bool:
+    """Whether fields on axes, or batches at the same N and D, are what a design varies, and nothing is held
+    out."""
+    if plan.with_roles(("holdout",)):
+        return False
     cells = {(run.variant, run.params, run.run.tokens, run.run.batch_tokens) for run in plan.runs}
     return bool(plan.axes) or len(cells) > len({cell[:3] for cell in cells})
 

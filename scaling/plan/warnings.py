@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from scaling.plan.danger import Check, PlanWarning, ids_of, warmup_share
+from scaling.plan.danger import Check, PlanWarning, ids_of, of_least_batch, warmup_share
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import AS_NEW, WORTH, WORTHLESS, on_purpose, read_more, times_text
@@ -65,7 +65,7 @@ def _repetition(plan: Plan) -> Iterator[PlanWarning]:
 
 
 def _few_steps(plan: Plan) -> Iterator[PlanWarning]:
-    short = [run for run in _measured(plan) if run.run.steps < LEAST_STEPS]
+    short = [run for run in of_least_batch(_measured(plan)) if run.run.steps < LEAST_STEPS]
     if short:
         least = min(short, key=lambda run: run.run.steps)
         message = (
@@ -88,8 +88,9 @@ def _long_warmup(plan: Plan) -> Iterator[PlanWarning]:
 
 def _large_batch(plan: Plan) -> Iterator[PlanWarning]:
     best = PowerLines.by_target["batch_tokens"]
-    over = {run.run_id: run.run.batch_tokens / best.at({"tokens": run.run.tokens}) for run in _measured(plan)}
-    large = [run for run in _measured(plan) if over[run.run_id] > CRITICAL]
+    measured = of_least_batch(_measured(plan))
+    over = {run.run_id: run.run.batch_tokens / best.at({"tokens": run.run.tokens}) for run in measured}
+    large = [run for run in measured if over[run.run_id] > CRITICAL]
     if large:
         worst = max(large, key=lambda run: over[run.run_id])
         message = (

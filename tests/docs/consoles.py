@@ -3,9 +3,11 @@
     python -m tests.docs.consoles              # run every block, show what differs
     python -m tests.docs.consoles --write      # put what is printed now into the pages
 
+    python -m tests.docs.consoles --write docs/how-to/identify.md       # of some pages alone
+
 A block marked ``console`` has commands after ``$ `` and their output below. Commands of a page run in one
-folder, with ``runs.csv`` of the tutorials, ``results/reference``, and every block of a page whose first line
-is a comment with a file name, such as ``# my.yaml``.
+folder, with ``runs.csv`` of the tutorials, ``results/reference``, ``experiments``, and every block of a page
+whose first line is a comment with a file name, such as ``# my.yaml``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ PAGES = (
     "README.md",
     "docs/tutorials/fit_your_runs.md",
     "docs/how-to/forecasts.md",
-    "docs/how-to/next_run.md",
+    "docs/how-to/best_size.md",
+    "docs/how-to/identify.md",
+    "docs/how-to/next.md",
+    "docs/how-to/rounds.md",
     "docs/how-to/vary.md",
 )
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,6 +45,7 @@ def prepare(page: str, folder: Path) -> None:
     shutil.copy(ROOT / "docs" / "tutorials" / "runs.csv", folder)
     (folder / "results").mkdir()
     (folder / "results" / "reference").symlink_to(ROOT / "results" / "reference")
+    (folder / "experiments").symlink_to(ROOT / "experiments")
     for text, name in FILE.findall((ROOT / page).read_text("utf-8")):
         (folder / name).write_text(text, "utf-8")
 
@@ -112,7 +118,7 @@ def _alike(line: str, other: str) -> bool:
 
 def main() -> int:
     wrong, known = 0, dict[str, str]()
-    for page in PAGES:
+    for page in [name for name in sys.argv[1:] if name in PAGES] or PAGES:
         path = ROOT / page
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -101,6 +101,17 @@ def test_runs_in_a_pack_share_its_steps() -> None:
     assert sum(time.training for time in beside.values()) == pytest.approx(0.6 * work)
 
 
+def test_equal_jobs_take_equal_times() -> None:
+    """A program that two jobs have is compiled once, which no run of theirs stands for alone."""
+    plan = plan_of(family__widths=[16], seeds=[0, 1])
+    probe = Probe("cpu", (ProbePoint(1e6, 1e-3, 5.0),))
+    first, second = job_times(
+        plan, Speed.measured(probe), dict.fromkeys((j.job_id for j in plan.jobs), 1)
+    ).values()
+    assert first == second
+    assert first.compiling + second.compiling == pytest.approx(probe.compile_seconds(1e6))
+
+
 def test_branches_wait_for_their_trunks() -> None:
     design = {"kind": "critical-batch", "tokens": [512e3], "batches": [256], "trunk_tokens": 256e3}
     plan = plan_of(family__widths=[16], seeds=[0, 1], design=design)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scaling.cli.plan_text import left_out_rows
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
@@ -41,7 +42,9 @@ def test_a_window_keeps_the_sizes_nearest_to_a_ratio_and_says_what_it_leaves_out
         assert {run.run_id for run in nearest} == {run.run_id for run in plan.runs if run.budget == budget}
     assert len(plan.runs) + len(plan.excluded) == len(everything.runs)
     assert plan.excluded[0].label == "w16-4e11-s0"
-    assert plan.excluded[0].reason.startswith("N = 1.42e+04 is not one of the 3 sizes nearest to 6.05e+04")
+    assert plan.excluded[0].reason.startswith("not one of the 3 sizes nearest to 6.05e+04")
+    rows = left_out_rows(plan)
+    assert len(rows) == len(BUDGETS) and rows[0][0].startswith("w16-4e11-s0, "), "a row for each budget"
 
 
 def test_a_window_within_a_factor_of_a_power_law() -> None:

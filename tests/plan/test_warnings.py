@@ -18,6 +18,8 @@ WSD = {"kind": "wsd", "decay": "20 %"}
 LONG = {"kind": "grid", "steps": [2000, 4000]}
 GOOD: dict[str, Any] = {"design": LONG, "family__widths": [32, 64]}
 ENOUGH: dict[str, Any] = {"design": LONG | {"steps": [2000, 3000, 4000]}, "family__widths": [32, 48, 64]}
+BATCHES = {"kind": "critical-batch", "tokens": [1e8], "batches": [256, 320_000]}
+SHORT = BATCHES | {"tokens": [1e5], "batches": [256, 512]}
 
 
 def kinds(plan: Plan) -> set[str]:
@@ -48,6 +50,7 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
         ),
         ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "w48-2500st-s0 is within N, D and C"),
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
+        ("few_steps", {"design": SHORT}, "2 of 4 runs have under 800 steps"),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 20_000}]}, "times the compute"),
@@ -71,6 +74,8 @@ def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> 
         ("holdout_inside", {"holdout": [{"width": 48, "steps": 4001}]}),
         ("holdout_inside", {"holdout": [{"width": 72, "steps": 2500}]}),
         ("few_steps", {"design": {"kind": "grid", "steps": [800, 2000]}}),
+        ("few_steps", {"design": BATCHES}),
+        ("large_batch", {"design": BATCHES}),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "500 steps"}}),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 4000}]}),
         ("holdout_warmup", {"holdout": [{"width": 80, "steps": 9000}]}),

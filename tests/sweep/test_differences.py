@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scaling.cli.plan_changes import difference_text
+from scaling.cli.plan_changes import asked_otherwise, difference_text
 from scaling.files import write_json
 from scaling.plan.bill import make_bill
 from scaling.plan.chosen import JobDevices
 from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
+from scaling.spec.load import study_from_dict
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.differences import PlanDifference, plan_difference
-from tests.plan.studies import plan_of, record_run
+from tests.plan.studies import changed, plan_of, record_run
 
 SCHEDULE = {"kind": "wsd", "warmup": "80 steps"}
 
@@ -54,6 +55,18 @@ def test_a_changed_run_says_in_which_field(tmp_path: Path) -> None:
     text = text_of(found, plan)
     assert "4 runs changed in schedule.decay_steps, would be trained anew (old: 1 done, 3 pending)" in text
     assert "schedule.decay_steps: 100 -> 200 (w16-500st-s0; 2 different changes)" in text
+
+
+def test_what_is_asked_otherwise_of_a_design_that_grows_is_said() -> None:
+    """Its rounds stand as they were decided."""
+    basis = {"law": "chinchilla", "source": "a fit", "params": {}, "noise": 0.01, "runs": 0, "spent": 0.0}
+    rounds = [{"cells": [{"width": 16, "flops": 1e10}], "basis": basis}]
+    design = {"kind": "adaptive", "budget": 6e10, "compute": 1e11}
+    kept = study_from_dict(changed(design=design | {"rounds": rounds, "ended": "all is spent"}))
+    more = study_from_dict(changed(design=design | {"budget": 9e10, "rounds": rounds}, seeds=[1]))
+    budget, seeds = asked_otherwise(more, kept)
+    assert budget == "design.budget: 6e+10 -> 9e+10" and "by runs of seed 0" in seeds
+    assert [*asked_otherwise(kept, kept), *asked_otherwise(study_from_dict(changed()), kept)] == []
 
 
 def test_done_runs_may_have_been_evaluated_otherwise(tmp_path: Path) -> None:

@@ -88,9 +88,9 @@ class IsoFLOP(Crossed):
     def left_out(self, candidates: Sequence[Candidate]) -> Mapping[Point, str]:
         waiting = set(self.waiting)
         return {one.point: WAITS for one in candidates if one.point.amount in waiting} | {
-            one.point: f"N = {math.exp(log_n):.3g} is {curve.outside}"
+            one.point: curve.outside
             for curve in self._curves(candidates)
-            for one, log_n in curve.sizes
+            for one, _ in curve.sizes
             if one.point not in curve.kept
         }
 
