@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -241,7 +242,7 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
         wrong = [Finding(("design", "prior"), str(one.message), str(one.hint)) for one in error.problems]
         raise SpecError(study.source, wrong) from None
     most = SHARE * design.compute
-    on_offer = _around(study, prior, design, most, [])
+    on_offer = _around(study, prior, design, most)
     if len(on_offer) < FEWEST:
         steps = plural(design.min_steps, "step")
         message = f"{plural(len(on_offer), 'cell')} within {most:.3g} FLOPs and {steps} or more"
@@ -254,9 +255,9 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
 
 
 def _around(
-    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: list[PlannedRun]
+    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: Sequence[PlannedRun] = ()
 ) -> list[Offer]:
-    """The cells about the best run at the compute asked for."""
+    """The cells of at most ``most`` FLOPs about the best run at the compute asked for, beside those there."""
     vocab, counting = resolve_data(study).vocab_size, Counting()
     shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
     n = _best(prior, design.compute, [counting.params(shape) for shape in shapes])
