@@ -5,8 +5,8 @@
 The limit: expected over simulated between .75 and 1.33, of the spread of the estimates and of the intervals
 that fits report. What is expected comes from :func:`analysis.planning.expected.expect`, which simulates
 nothing; studies are simulated and fitted by :func:`analysis.planning.simulate.simulate`. Of critical batches
-it comes from :func:`analysis.planning.batches.expect_batches`, and steps with noise are simulated for
-:func:`analysis.criticalbatch.find`.
+it comes from :func:`analysis.planning.batches.expect_batches`, and studies are those of
+:func:`analysis.planning.simulated_batches.simulate_batches`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from analysis import criticalbatch
 from analysis.planning.batch_groups import BatchGroup, CriticalPrior
 from analysis.planning.batches import expect_batches
 from analysis.planning.expected import expect
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.simulate import simulate
+from analysis.planning.simulated_batches import simulate_batches
 from analysis.planning.target import Target
 
 LIMITS = 0.75, 1.33
@@ -91,20 +91,10 @@ def compare_batches(name: str, studies: int) -> tuple[str, float, float, float]:
     batches, critical, noise = BATCHES[name]
     prior = CriticalPrior.given(critical, critical)
     group = BatchGroup(name, 4e4, 1e6, batches, 8e5)
-    expected = expect_batches(Prior.published("bytes", NoiseLevel(noise)), prior, [group]).found[0]
-    rng, cells = np.random.default_rng(0), []
-    for seed in range(studies):
-        noisy = np.exp(rng.normal(0, expected.noise, len(batches)))
-        steps = pd.DataFrame({"batch_tokens": batches, "steps": 1e3 * (1 + critical / batches) * noisy})
-        cells.append(criticalbatch.find(steps, by=(), on=(), bootstrap=199, seed=seed).cells.iloc[0])
-    found = pd.DataFrame(cells)
-    with np.errstate(divide="ignore"):
-        logs = np.log((found["Emin"] / found["Smin"]).to_numpy(float))
-        low, high = (found[f"critical_batch_{end}"].to_numpy(float) for end in ("low", "high"))
-    spread = 0.5 * float(np.subtract(*np.quantile(logs, (0.95, 0.05), method="nearest")))
-    width = float(np.nanmedian(0.5 * np.log(high / low)))
-    covered = float(np.mean(~((low > critical) | (high < critical))))
-    return "Bcrit", expected.spread / spread, expected.half_width / width, covered
+    expected = expect_batches(Prior.published("bytes", NoiseLevel(noise)), prior, [group])
+    one = expected.found[0]
+    seen = simulate_batches(expected, studies).seen[0]
+    return "Bcrit", one.spread / seen.spread, one.half_width / seen.half_width, seen.covered
 
 
 def main() -> None:

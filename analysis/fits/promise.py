@@ -2,8 +2,8 @@
 
 At a target the promise is the law's slope there times the way. A law that holds nearly all of the loss
 irreducible has no slope far out, but is no truer there than halfway. So the promise is the most of any place
-on the way, from where each input leaves the data to the target, straight in logs, and never falls with
-distance.
+on the way to the target, straight in logs from where the data end: at their largest compute, with each input
+as near to the target's as they have it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ def promised(
     beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in law if x in GROWTH}
     scale, target = scale_of(data, law), scale_of(inputs, law)
     assert scale is not None and target is not None  # as of the rows fitted
-    h, above = np.empty(len(group)), np.empty(len(group))
+    h = np.empty(len(group))
+    above = np.empty(len(group))
     for g in np.unique(group):
         mine = scale if problem.group is None else scale[problem.group == g]
-        h[group == g] = np.abs(outside(target[group == g], mine))
+        h[group == g] = outside(target[group == g], mine)
         above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
-    return promise(problem, draws, inputs, beyond, h, group), h, above
+    return promise(problem, draws, inputs, beyond, h, group), np.abs(h), above
 
 
 def promise(
@@ -71,16 +72,18 @@ def promise(
         draws: of its parameters (R, P), plain coordinates.
         inputs: of the targets (m,).
         beyond: how far in log each of its inputs lies above the data (m,), negative: below.
-        h: distance from the data in log C (m,).
+        h: how far in log C (m,), likewise.
         group: index of each target's group (m,).
     """
-    way = np.maximum(np.maximum(h, sum(np.abs(beyond[x]) for x in beyond)), TINY)
+    rest = np.sign(h) * np.maximum(0.0, np.abs(h) - sum(np.abs(one) for one in beyond.values()))
+    back = {x: one + GROWTH[x] * rest for x, one in beyond.items()}
+    way = np.maximum(np.maximum(np.abs(h), sum(np.abs(one) for one in back.values())), TINY)
     most = np.zeros((len(draws), len(h)))
     for place in (*PLACES, np.inf):
         share = np.minimum(1.0, place / way)
         if place < np.inf and (share == 1).all():  # the target itself comes last
             continue
-        at = {x: v * np.exp(-(1 - share) * beyond[x]) if x in beyond else v for x, v in inputs.items()}
+        at = {x: v * np.exp(-(1 - share) * back[x]) if x in back else v for x, v in inputs.items()}
         most = np.maximum(most, share * improvement(steepness(problem, draws, at, group), h, beyond))
     return most
 
@@ -105,7 +108,7 @@ def improvement(
     ``beyond`` the data in single inputs where that is more."""
     steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
     alone: Any = sum(np.abs(slope * beyond[x]) for x, slope in slopes.items())
-    return np.maximum(np.abs(steep) * h, alone)
+    return np.maximum(np.abs(steep * h), alone)
 
 
 def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -110,6 +110,12 @@ class Expected:
         known = found is not None and np.isfinite(found.spread)
         return law_alone(name, found.half_width, self.level) if found and known else None
 
+    @property
+    def too_far(self) -> bool:
+        """Whether the target lies too far beyond the runs for its N* to be known."""
+        name = size_name(self.target.compute or 0.0) if self.target else ""
+        return any(one.name == name and np.isnan(one.value) for one in self.quantities)
+
     def __getitem__(self, name: str) -> Expectation:
         return next(one for one in self.quantities if one.name == name)
 

@@ -65,7 +65,8 @@ def _expect(
     ahead = None
     if first is not None and not seen.shortage:
         at = _place(first, {one.name: one.value for one in found}, price)
-        if {"C", *prior.law.inputs} <= set(at) and "C" in seen.frame.columns:
+        known = {"C", *prior.law.inputs} <= set(at) and bool(np.isfinite(list(at.values())).all())
+        if known and "C" in seen.frame.columns:
             ahead = outlook_of_loss(seen, first.label, at, level=level).now
     return Expected(
         prior, len(seen.frame), seen.clusters, seen.by, tuple(found), _hopeless(seen, found),

@@ -62,10 +62,10 @@ class Reach:
         beyond = np.maximum(0.0, self.target - high) - np.maximum(0.0, low - self.target)
         each, same = np.unique(beyond, axis=0, return_inverse=True)  # most cells reach no further
         by = dict(zip(self.inputs, each.T, strict=True))
-        h, at = np.abs(by["C"]), {x: np.full(len(each), value) for x, value in self.at.items()}
+        h, at = by["C"], {x: np.full(len(each), value) for x, value in self.at.items()}
         alone = {x: by[x] for x in self.inputs if x in self.at}
         gain = promise(self.problem, self.point, at, alone, h, np.zeros(len(each), int))[0]
-        own = None if self.own is None else self.own.grown(h)
+        own = None if self.own is None else self.own.grown(np.abs(h))
         return (self.constants.sd(gain, own) ** 2)[same.ravel()]
 
     def sd(self, rows: np.ndarray) -> float:

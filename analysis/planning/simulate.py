@@ -95,7 +95,7 @@ def simulate(
             rows.setdefault(name, []).append(row)
     exact = fit(prior.law, frame.assign(loss=losses), bootstrap=0, cells="all", convention=convention)
     truth = {name: row[0] for name, row in _estimates(exact, targets).items()} | dict(prior.params)
-    seen = tuple(_summed(name, found, truth[name], _in_logs(prior, name)) for name, found in rows.items())
+    seen = tuple(summed(name, found, truth[name], _in_logs(prior, name)) for name, found in rows.items())
     reason = None if seen else reasons.most_common(1)[0][0]
     return Simulated(prior.law.name, studies, dict(status), seen, reason)
 
@@ -126,7 +126,9 @@ def _in_logs(prior: Prior, name: str) -> bool:
     return prior.law.in_log(name) if name in prior.law.names else name not in ("a", "b")
 
 
-def _summed(name: str, rows: Sequence[tuple[float, float, float, bool]], truth: float, log: bool) -> Seen:
+def summed(name: str, rows: Sequence[tuple[float, float, float, bool]], truth: float, log: bool) -> Seen:
+    """Sum up the estimates of one quantity, of each study its value, both ends of its interval and whether it
+    is identified; ``log``: widths are of logarithms."""
     values, low, high, yes = (np.array(column, float) for column in zip(*rows, strict=True))
     covered = float(np.mean((low <= truth) & (truth <= high)))
     with np.errstate(all="ignore"):

@@ -94,7 +94,9 @@ def aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
 
 
 def _shown(name: str, value: float) -> str:
-    """A value as its quantity is written: N* and D* as counts."""
+    """A value as its quantity is written: N* and D* as counts; those too far out to be known as a dash."""
+    if np.isnan(value):
+        return "-"
     return count(value) if name[:2] in ("N*", "D*") else number(value)
 
 

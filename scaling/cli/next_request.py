@@ -97,14 +97,14 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
         hint = "give the study whose family is offered: --spec study.yaml"
         raise UserError(Complaint("a table knows no family of models", str(source), hint))
     if not folder.plan.exists():
-        hint = f"choose runs of a study of their own, --spec {folder.spec}"
-        raise UserError(Complaint("plan.json is missing, so no study is extended", str(source), hint))
+        say.note(f"{source} has no plan.json, so these runs are a study of their own, like {folder.spec}")
+        return load_spec(folder.spec), None
     return load_spec(folder.spec), load_plan(folder)
 
 
 def _target(compute: float | None, at: str | None) -> Target:
     if (compute is None) == (at is None):
-        what = "nothing to plan for" if compute is None else "--compute and --at: two targets"
+        what = "--compute, --at: neither is given" if compute is None else "--compute and --at: two targets"
         raise UserError(Complaint(what, hint="give --compute 1e20, or --at params=7e9,tokens=1.4e11"))
     require_positive({"--compute": (compute, "1e20")})
     return Target.at_compute(compute) if compute is not None else _run(at or "")

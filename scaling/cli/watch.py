@@ -88,7 +88,8 @@ def describe(event: Event) -> str | None:
 
 
 def heartbeat(now: Snapshot) -> str:
-    eta = "" if now.eta_seconds is None else f", about {duration(now.eta_seconds)} left"
+    known = now.eta_seconds is not None and now.eta_seconds >= 0.5
+    eta = f", about {duration(now.eta_seconds or 0.0)} left" if known else ""
     share = now.flops_done / now.flops_total if now.flops_total else 1.0
     failed = f", {now.runs_failed} failed" if now.runs_failed else ""
     others = f", {plural(now.jobs_elsewhere, 'job')} with other drivers" if now.jobs_elsewhere else ""

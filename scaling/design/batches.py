@@ -13,6 +13,9 @@ from analysis.laws.lookup import LAW
 from analysis.planning.batch_groups import BatchGroup, CriticalPrior
 from analysis.planning.batches import ExpectedBatches, expect_batches
 from analysis.planning.batches_text import batches_text
+from analysis.planning.simulate import Simulated
+from analysis.planning.simulated_batches import simulate_batches
+from analysis.planning.statement import simulated_text
 from scaling.design.priors import priors, without_batch
 from scaling.design.tables import table_of
 from scaling.design.wish import Asked
@@ -23,17 +26,21 @@ ALIKE = 0.02  # relative: horizons that whole steps of several batches move apar
 
 @dataclass(frozen=True)
 class BatchStatement:
-    """What is ``expected`` of the critical batch, and what of the design stands against it: ``doubts``."""
+    """What is ``expected`` of the critical batch, what of the design stands against it (``doubts``), and what
+    ``simulated`` studies say, where some are asked for."""
 
     expected: ExpectedBatches
     doubts: tuple[str, ...]
+    simulated: Simulated | None = None
 
     @property
     def text(self) -> str:
-        return "\n".join([batches_text(self.expected), *(f"warning: {doubt}" for doubt in self.doubts)])
+        said = "\n".join([batches_text(self.expected), *(f"warning: {doubt}" for doubt in self.doubts)])
+        return f"{said}\n\n{simulated_text(self.simulated)}" if self.simulated else said
 
     def to_json(self) -> dict[str, Any]:
-        return self.expected.to_dict() | {"doubts": list(self.doubts)}
+        simulated = self.simulated.to_dict() if self.simulated else None
+        return self.expected.to_dict() | {"doubts": list(self.doubts), "simulated": simulated}
 
 
 def batch_statement(plan: Plan, fitted: list[PlannedRun], asked: Asked) -> BatchStatement:
@@ -49,7 +56,9 @@ def batch_statement(plan: Plan, fitted: list[PlannedRun], asked: Asked) -> Batch
     if critical is None:
         tokens = np.exp(np.mean([np.log(group.tokens + group.trunk_tokens) for group in groups]))
         critical = CriticalPrior.nearest(float(tokens))
-    return BatchStatement(expect_batches(of_losses, critical, groups), tuple(_doubts(plan, fitted, groups)))
+    expected = expect_batches(of_losses, critical, groups)
+    simulated = simulate_batches(expected, asked.simulate) if asked.simulate else None
+    return BatchStatement(expected, tuple(_doubts(plan, fitted, groups)), simulated)
 
 
 def _grouped(fitted: Iterable[PlannedRun]) -> Iterator[list[PlannedRun]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +31,7 @@ from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import PlannedRun
+from scaling.plan.warnings import LEAST_STEPS
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, SpecError
@@ -43,6 +43,8 @@ DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 OPENING = 2 * FEWEST  # runs that a first round may have
+STEPS = (LEAST_STEPS, 400, 200, 100)  # the fewest of a run: the first of these that the budget allows
+PAID = 0.4  # of the budget, that the cheapest runs to begin with may cost
 PART, LAST = 0.5, 0.1  # of what is left, that a round spends; of the budget: at the least
 
 
@@ -76,8 +78,7 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
     """At most so many cells for a ``share`` of the budget before any run, and no fewer than ``FEWEST``: for
     what the cheapest of these cost, where that is more."""
     prior, on_offer = _blank(study, design)
-    seeds, cheapest = len(study.seeds), sorted(on_offer, key=lambda offer: offer.flops)[:FEWEST]
-    least = float(seeds * sum(offer.flops for offer in cheapest))
+    seeds, cheapest, least = len(study.seeds), *_cheapest(study, on_offer)
     if least > design.budget:
         message = f"{FEWEST} runs are needed to begin with; the cheapest cost {least:.3g} FLOPs together"
         hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
@@ -95,6 +96,12 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
     )
     hint = "give values or ranges by which runs of this family tell something of the goal"
     raise SpecError(study.source, [Finding(("design", "prior"), message, hint)])
+
+
+def _cheapest(study: Study, on_offer: list[Offer]) -> tuple[list[Offer], float]:
+    """The fewest cells to begin with, and what their runs cost."""
+    cheapest = sorted(on_offer, key=lambda offer: offer.flops)[:FEWEST]
+    return cheapest, float(len(study.seeds) * sum(offer.flops for offer in cheapest))
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
@@ -120,7 +127,7 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     prior, misfit = prior_of(made, kept, LAW, noise, base=lambda: priors(Asked((LAW,)).about(study), kept)[0])
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
+    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have, _limit(design, have))
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width))
@@ -147,7 +154,7 @@ def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | Non
     assert isinstance(design, Adaptive), "only an adaptive design has rounds"
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
+    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have, _limit(design, have))
     if not on_offer or not design.room:
         return None
     found = _shop(study, prior, on_offer, table_of(have), have=have).within(left, design.room)
@@ -242,9 +249,14 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
         wrong = [Finding(("design", "prior"), str(one.message), str(one.hint)) for one in error.problems]
         raise SpecError(study.source, wrong) from None
     most = SHARE * design.compute
-    on_offer = _around(study, prior, design, most)
+    limits = STEPS if design.min_steps is None else (design.min_steps,)
+    on_offer = list[Offer]()
+    for limit in limits:
+        on_offer = _around(study, prior, design, most, [], limit)
+        if len(on_offer) >= FEWEST and _cheapest(study, on_offer)[1] <= PAID * design.budget:
+            break
     if len(on_offer) < FEWEST:
-        steps = plural(design.min_steps, "step")
+        steps = plural(limits[-1], "step")
         message = f"{plural(len(on_offer), 'cell')} within {most:.3g} FLOPs and {steps} or more"
         hint = (
             f"a run costs half of it at most, and at least {FEWEST} cells are needed: raise compute, lower "
@@ -254,15 +266,21 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     return prior, on_offer
 
 
+def _limit(design: Adaptive, have: list[PlannedRun]) -> int:
+    """The fewest steps of a run in further rounds: where not asked for, as in those before, or as many as a
+    plan asks for."""
+    return design.min_steps or min([LEAST_STEPS, *(run.run.steps for run in have)])
+
+
 def _around(
-    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: Sequence[PlannedRun] = ()
+    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: list[PlannedRun], steps: int
 ) -> list[Offer]:
-    """The cells of at most ``most`` FLOPs about the best run at the compute asked for, beside those there."""
+    """The cells about the best run at the compute asked for, of so many ``steps`` or more."""
     vocab, counting = resolve_data(study).vocab_size, Counting()
     shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
     n = _best(prior, design.compute, [counting.params(shape) for shape in shapes])
     ratio = design.compute / 6 / n**2
-    bounds = Bounds(n, (design.compute / DECADES, most), (ratio / RATIOS, ratio * RATIOS))
+    bounds = Bounds(n, (design.compute / DECADES, most), (ratio / RATIOS, ratio * RATIOS), steps)
     return offers(study, vocab, bounds, have)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, plural
+from analysis.fits.bootstrap import FEW
 from analysis.laws.law import Law
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
-from analysis.planning.help import Help
+from analysis.planning.help import Goal, Help
 from analysis.planning.prior import UNIQUE, Prior
 from analysis.planning.seeds import ExpectedNoise, noise_text
 from analysis.planning.shop import Shop
@@ -25,6 +26,7 @@ from scaling.design.batches import BatchStatement, batch_statement
 from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors, without_batch
+from scaling.design.proposal import too_far
 from scaling.design.seeds import noise_of_plan
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
@@ -126,8 +128,11 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     for name, table in tables.items():
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
-            statements.append((name, expect(prior, table, known)))
+            found = expect(prior, table, known)
+            statements.append((name, found))
+            doubts += _few_clusters(found)
             doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name])]
+            doubts += too_far({"C": statements[-1][1].extrapolation})
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -141,6 +146,15 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
         len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
     )  # fmt: skip
+
+
+def _few_clusters(found: Expected) -> Iterator[str]:
+    """Say where runs share noise so much that a fit will not trust its own intervals."""
+    if found.clusters < FEW:
+        yield (
+            f"{plural(found.clusters, 'cluster')} by {found.by}: with fewer than {FEW}, widths of a fit's "
+            "intervals are unreliable; train more sizes, or other seeds"
+        )
 
 
 def _repeated(law: Law, runs: list[PlannedRun]) -> Iterator[str]:
@@ -206,7 +220,8 @@ def _helpful(
     if not on_offer:
         return (), {}
     cells, found = cells_of(on_offer, fitted), list[Help]()
-    for goal in ("loss", "size"):
+    goals: tuple[Goal, ...] = ("loss",) if stated.too_far else ("loss", "size")
+    for goal in goals:
         try:
             said = stated.ahead if goal == "loss" else stated.size
             found.append(Shop.of(prior, table, cells, target, goal=goal, said=said).halving())

@@ -10,7 +10,9 @@ from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedJob
 from scaling.plan.repetition import repetition_notes
 from scaling.plan.scales import WORTH_SAYING
+from scaling.plan.warnings import LEAST_STEPS
 from scaling.recipe.written import rules_in, scales_of, target_of
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.models import Study
 from scaling.spec.sections import Recipe
 
@@ -22,6 +24,7 @@ def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) 
     if amounts - used:
         limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
+    yield from _short(study, wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)
@@ -31,6 +34,17 @@ def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) 
     alone = study.execution.share_trunk and not branch and all(len(job.run_ids) == 1 for job in jobs)
     if study.trainer is None and alone:
         yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
+
+
+def _short(study: Study, wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say why cells were chosen that a plan warns of."""
+    design = study.design
+    short = [w for w in wanted if w.role == "fit" and w.steps < LEAST_STEPS]
+    if short and isinstance(design, Optimal | Adaptive) and design.min_steps is None:
+        yield (
+            f"runs of under {LEAST_STEPS} steps were chosen, as eight longer ones would cost too much of "
+            f"design.budget = {design.budget:.3g}: raise it, or lower recipe.batch_tokens"
+        )
 
 
 def _started(wanted: Sequence[Wanted]) -> Iterator[str]:

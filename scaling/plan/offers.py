@@ -50,11 +50,12 @@ class Offer:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where cells are looked for: the largest N, the compute of a run, and D/N."""
+    """Where cells are looked for: the largest N, the compute of a run, D/N, and the fewest steps."""
 
     most_params: float
     flops: tuple[float, float]
     ratio: tuple[float, float]
+    least_steps: int = 1
 
     @classmethod
     def about(
@@ -104,7 +105,7 @@ def offers(
             except RuleError:
                 continue  # the plan says so where the cell is asked for
             within = bounds.ratio[0] <= offer.tokens / offer.params <= bounds.ratio[1]
-            if not within or offer.steps < study.design.min_steps:
+            if not within or offer.steps < max(bounds.least_steps, study.design.min_steps or 1):
                 continue
             if not any(_same(offer, batch, *run) for run in taken):
                 (flagged if long else found).append(offer)

@@ -47,6 +47,7 @@ def test_the_plan_of_the_quickstart_takes_priors_noise_and_laws():
     by_default = half()
     assert half("--noise", "0.0112") == pytest.approx(2 * by_default, rel=1e-6)
     assert half("--compute", "1e14", name="loss(C = 1e+14)") > half(name="loss(C = 2.4e+12)")
+    assert "the target has 125 times the compute" in call(*PLAN, QUICKSTART, "--compute", "1e14").stdout
     fit = RUNS.parent / "fits" / "chinchilla.json"
     assert half("--prior", str(fit)) > 1.3 * by_default  # whose residuals vary more than seeds
     assert "studies of tied simulated" in call(*PLAN, QUICKSTART, "--law", "tied", "--simulate", "2").stdout
@@ -92,7 +93,7 @@ def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
 def test_what_next_cannot_answer_is_said(tmp_path):
     asked = ("next", RUNS, "--spec", QUICKSTART)
     for more, message in {
-        (): "nothing to plan for",
+        (): "--compute, --at: neither is given",
         ("--compute", "1e11"): "lies below the largest run",
         (
             "--compute",
@@ -112,7 +113,7 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
     assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
     done = call("next", muon, "--compute", "1e14")
-    assert done.returncode == 2 and f"study of their own, --spec {muon / 'study.yaml'}" in done.stderr
+    assert done.returncode == 2 and f"a study of their own, like {muon / 'study.yaml'}" in done.stderr
 
 
 def test_all_that_is_wrong_with_what_is_typed_is_said_at_once(tmp_path):

@@ -24,6 +24,7 @@ from scaling.design.rounds import said_of
 from scaling.errors import UserError
 from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.plan import Plan
+from scaling.plan.warnings import LEAST_STEPS
 from scaling.plan.written import study_text
 from scaling.spec.designs.cells import Replicates
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal
@@ -200,6 +201,27 @@ def test_a_finished_study_of_before_stays_finished_however_rounds_share_out_thei
     full = ended.design.model_copy(update={"runs": len(ended.design.rounds[0].cells)})  # type: ignore[union-attr]
     (tmp_path / "study.yaml").write_text(study_text(ended.model_copy(update={"design": full})), "utf-8")
     assert decided(changed("adaptive"), tmp_path).design.unfinished, "it ended for want of runs"
+
+
+def test_the_limit_of_steps_that_was_the_default_once_decides_nothing_anew():
+    chosen = choose(changed("optimal", min_steps=100)).design
+    assert changed("optimal").design.continued(chosen) == chosen
+    assert changed("optimal", min_steps=200).design.continued(chosen).unchosen
+
+
+def test_runs_have_the_steps_that_a_plan_asks_for_where_the_budget_allows_it():
+    least = dict[float, int]()
+    for budget, given in ((1e12, None), (3e11, None), (1e12, 100)):
+        design = {"kind": "optimal", "budget": budget, "compute": 1e12, "runs": 10}
+        if given:
+            design["min_steps"] = given
+        raw = changed_study(family__widths=[16, 24, 32, 48, 64, 96], design=design)
+        study = choose(study_from_dict(raw))
+        plan = plan_study(study)
+        least[given or budget] = min(run.run.steps for run in plan.runs)
+        said = any("steps were chosen" in note for note in plan.notes)
+        assert said == (budget < 1e12), "shorter ones, as longer ones cost too much"
+    assert least[1e12] >= LEAST_STEPS > least[3e11] >= 100 and least[100] < LEAST_STEPS
 
 
 def test_a_last_round_spends_what_is_left_where_that_is_little():

@@ -46,6 +46,7 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
         family__widths=[16, 24, 32, 48],
         design={"kind": "grid", "steps": [400, 800]},
         data__tokenizer={"kind": "bytes"},
+        seeds=[0, 1],
     )
     study = study_from_dict(raw)
     plan, texts = plan_study(study), list[str]()
@@ -55,6 +56,9 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
         texts.append(found.text)
     assert "warning: the prior has a loss of" in texts[0] and "among the 256 tokens has 5.55" in texts[0]
     assert "warning" not in texts[1]
+    alone = study_from_dict(raw | {"seeds": [0]})
+    few = identification(alone, plan_study(alone))
+    assert few is not None and few.doubts[0].startswith("4 clusters by trunk: with fewer than 8")
 
 
 def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_asked_for(
@@ -62,12 +66,12 @@ def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_ask
 ) -> None:
     monkeypatch.setattr("scaling.design.identification.MOST", 0)  # what would help takes long
     design = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
-    study = study_from_dict(changed(family__widths=[16, 24, 32], design=design))
+    study = study_from_dict(changed(family__widths=[16, 24, 32], design=design, seeds=[0, 1]))
     plan = plan_study(study)
     own, plain = (identification(study, plan, Asked(laws=laws)) for laws in ((), ("chinchilla",)))
     assert own is not None and plain is not None
     assert [stated.prior.law.name for _, stated in own.statements] == ["data-constrained"]
-    assert not own.doubts and "12 of 15 runs read their text more than once" in " ".join(plain.doubts)
+    assert not own.doubts and "24 of 30 runs read their text more than once" in " ".join(plain.doubts)
     assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
 
 

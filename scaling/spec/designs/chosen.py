@@ -7,7 +7,7 @@ has them, each round with what it was based on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -35,8 +35,13 @@ class _Aimed(AnyDesign):
     such as alpha=0.3:0.4. Left out: what was published of sizes nearest to the family's."""
     noise: Positive | None = None
     """Standard deviation of log loss between seeds. Left out: the prior's, then that of residuals."""
-    min_steps: Count = 100
-    """No run is shorter."""
+    min_steps: Count | None = None
+    """No run is shorter. Left out: 800, below which a plan warns; 400, 200 or 100 where the eight cheapest
+    runs of so many steps cost more than two fifths of the budget."""
+
+    def _as_long_as(self, known: _Aimed) -> Self:
+        """The same with the limit that another has, where none is asked for: 100 was the default once."""
+        return self if self.min_steps is not None else self.model_copy(update={"min_steps": known.min_steps})
 
     def _aim(self) -> Iterator[Finding]:
         if self.budget > 100 * self.compute:
@@ -66,7 +71,7 @@ class Optimal(_Aimed):
         """Take over cells that were chosen for the same."""
         if not isinstance(known, Optimal) or not self.unchosen:
             return self
-        same = self.model_copy(update={"cells": known.cells})
+        same = self._as_long_as(known).model_copy(update={"cells": known.cells})
         return same if same == known else self
 
     def points(self, family: Family) -> Iterator[Point]:
@@ -179,7 +184,8 @@ class Adaptive(_Aimed):
         however cells are shared out among rounds."""
         if not isinstance(known, Adaptive) or known.rounds[: len(self.rounds)] != self.rounds:
             return self
-        same = all(getattr(self, name) == getattr(known, name) for name in (*_Aimed.model_fields, "width"))
+        asked = self._as_long_as(known)
+        same = all(getattr(asked, name) == getattr(known, name) for name in (*_Aimed.model_fields, "width"))
         more = self.runs > known.runs and not known.room
         return self.model_copy(
             update={"rounds": known.rounds, "ended": known.ended if same and not more else None}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from analysis import criticalbatch
 from analysis.planning.batch_groups import BatchGroup, CriticalPrior
 from analysis.planning.batches import ExpectedBatch, ExpectedBatches, expect_batches
 from analysis.planning.batches_text import batches_text
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.simulated_batches import simulate_batches
+from analysis.planning.statement import simulated_text
 
 DOUBLED = 128 * 2.0 ** np.arange(6)
 
@@ -25,14 +25,21 @@ def expected(batches: np.ndarray = DOUBLED, critical: float = 1000.0) -> Expecte
 
 
 def test_the_interval_is_the_one_that_simulated_studies_report() -> None:
-    one, rng, widths = expected(), np.random.default_rng(0), list[float]()
-    for seed in range(30):
-        noisy = (1 + 1000 / DOUBLED) * np.exp(one.noise * rng.normal(size=6))
-        table = pd.DataFrame({"batch_tokens": DOUBLED, "steps": 1e3 * noisy})
-        cell = criticalbatch.find(table, by=(), on=(), bootstrap=199, seed=seed).cells.iloc[0]
-        widths.append(0.5 * np.log(cell["critical_batch_high"] / cell["critical_batch_low"]))
+    found = expect_batches(Prior.published("bytes"), CriticalPrior.given(1000.0, 1000.0), [group()])
+    one, simulated = found.found[0], simulate_batches(found, 30)
+    seen = simulated["Bcrit(g)"]
     assert one.verdict.verdict == "yes" and one.low < 1000 < one.high
-    assert 0.75 < one.half_width / np.median(widths) < 1.33
+    assert 0.75 < one.half_width / seen.half_width < 1.33 and 0.7 < one.spread / seen.spread < 1.4
+    assert seen.covered > 0.8 and seen.identified > 0.9 and simulated.status == {"identified": 30}
+    assert simulated.to_dict()["law"] == "critical-batch"
+
+
+def test_studies_of_too_few_batches_have_nothing_to_show() -> None:
+    prior = CriticalPrior.given(300.0, 300.0)
+    found = expect_batches(Prior.published("bytes"), prior, [group(DOUBLED[::5])])
+    simulated = simulate_batches(found, 2)
+    assert not simulated.seen and simulated.status == {"not_identified": 2}
+    assert "Smin, Bcrit and an error take 3 different batches" in simulated_text(simulated)
 
 
 def test_noise_of_losses_is_that_of_steps_over_the_slope_of_the_learning_curve() -> None:

@@ -156,6 +156,15 @@ def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
     assert inside is not None and inside.discrepancy == 0
 
 
+def test_a_target_too_far_out_to_have_a_best_run_has_no_forecast() -> None:
+    """Where compute is no power of N and D, the best size is looked for near the table's."""
+    far, runs = Target.at_compute(1e32), table()
+    runs["flops"] *= 1 + (1e9 / runs["params"]) ** 0.5
+    found = expect(PRIOR, runs, [far])
+    assert found.ahead is None and "nan" not in expected_text(found)
+    assert found.too_far and not expect(PRIOR, runs, [Target.at_compute(1e23)]).too_far
+
+
 def test_the_width_of_a_range_counts_in_what_is_expected() -> None:
     about = {"N": table()["params"].to_numpy(float), "D": table()["tokens"].to_numpy(float)}
     wide = PRIOR.with_values({"alpha": (0.2, 0.6), "B": (1500, 3000)}, about)
