@@ -54,7 +54,8 @@ GOALS: dict[str, tuple[float, float]] = {
     **{f"macro {level:.0%}": (level - 0.08, level + 0.08) for level in LEVELS if level != 0.9},
 }  # fmt: skip
 WIDTH = 0.06
-NOT_REACHED = {"30x", "macro 50%"}  # of ``GOALS``, with the constants that are shipped; nor was ``WIDTH``
+# of ``GOALS``, with the constants that are shipped; nor was ``WIDTH``
+NOT_REACHED = {"30x", "macro 50%", "macro 68%"}
 
 
 def left_out(rows: pd.DataFrame) -> dict[str, Scale]:
