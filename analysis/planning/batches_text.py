@@ -72,4 +72,5 @@ def _power_law(found: ExpectedBatches) -> str:
     if found.exponent is None:
         return f"{name}: not identified: {found.no_law}"
     value, half = found.exponent
-    return f"{name}: exponent {value:.2f} assumed, +-{half:.2g} if the errors of groups are independent"
+    shown = f"{round(value, 2) + 0.0:g}"
+    return f"{name}: exponent {shown} assumed, +-{half:.2g} if the errors of groups are independent"

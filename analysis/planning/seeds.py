@@ -118,6 +118,8 @@ def noise_text(found: ExpectedNoise) -> str:
         )
     ]
     rows += [_row(one) for one in found.parts]
+    if not any(row[-1] for row in rows[1:]):
+        rows = [row[:-1] for row in rows]
     lines = [
         f"How well the noise between seeds will be known: {found.level:.0%} intervals of its standard "
         "deviation, pooled over cells as a fit pools it",

@@ -40,7 +40,8 @@ class Identifying(Options):
     law: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LAW", help=f"of which law; left out: that of the prior, {USUAL_LAW}; repeatable"
+            metavar="LAW",
+            help=f"of which law; left out: what the design is for, usually {USUAL_LAW}; repeatable",
         ),
     ] = None
     prior: Annotated[
@@ -48,7 +49,8 @@ class Identifying(Options):
         typer.Option(
             metavar="PRIOR",
             help="what is assumed of the law: chinchilla, bytes, the JSON of a fit, or values such as "
-            "alpha=0.3:0.4; left out: the design's, or what was published of sizes nearest to these",
+            "alpha=0.3:0.4 or Bcrit=5e5; left out: the design's, or what was published of sizes nearest to "
+            "these",
         ),
     ] = None
     noise: Annotated[
