@@ -102,7 +102,10 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     def index_of(data: Data) -> DataIndex:
         return index if isinstance(index, DataIndex) else index(data)
 
-    plan = made_of_study(study, lambda checked: _plan(checked, _ask(checked), index_of))
+    def indexes(checked: Checked, asked: Sequence[Asked]) -> Callable[[Data], DataIndex]:
+        return index_of
+
+    plan = made_of_study(study, lambda checked: _planned(checked, indexes))
     assert plan is not None, "it is all that was written"
     return plan
 
