@@ -26,44 +26,11 @@ from analysis.fits.prediction import Prediction
 from analysis.fits.result import CODES, Fit
 from analysis.laws.law import Law
 from analysis.laws.lookup import LAW
+from analysis.links import INPUT, LINKS, bounds_of, link_of
 from analysis.results import Status
 
-INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
 PAIRED = ("cluster", "wild-cluster")  # methods whose replicates are one draw of clusters
 SIGNAL = 2.0  # times the residual scale: a smaller rise of accuracy is within its noise
-
-
-def _sigmoid(intermediate_loss: Any, floor: Any, ceiling: Any, k: Any, L0: Any) -> Any:
-    import jax
-
-    return floor + (ceiling - floor) * jax.nn.sigmoid(k * (L0 - intermediate_loss))
-
-
-def _exponential(intermediate_loss: Any, floor: Any, k: Any, gamma: Any) -> Any:
-    import jax.numpy as jnp
-
-    return floor + k * jnp.exp(-gamma * intermediate_loss)
-
-
-LINKS: dict[str, Law] = {
-    "sigmoid": Law(
-        "sigmoid-link",
-        function=_sigmoid,
-        domains={"floor": (0.0, 1.0), "ceiling": (0.0, 1.0), "k": (1e-3, 1e5), "L0": (0.0, 100.0)},
-        source="Bhagia et al. 2024, arXiv:2412.04403, sec. 2: their b = ceiling, a = floor - ceiling",
-        text="accuracy = floor + (ceiling - floor) / (1 + exp(k (L - L0)))",
-        assumptions="accuracy depends on the run through this loss alone",
-    ),
-    "exponential": Law(
-        "exponential-link",
-        function=_exponential,
-        linear=("k",),
-        domains={"floor": (0.0, 1.0), "k": (0.0, np.inf), "gamma": (1e-3, 1e5)},
-        source="Gadre et al. 2024, arXiv:2403.08540, eq. 5: their epsilon = 1 - floor",
-        text="accuracy = floor + k exp(-gamma L)",
-        assumptions="accuracy depends on the run through this loss alone, and is far from its ceiling",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -240,7 +207,7 @@ def twostep(
     Raises:
         AnalysisError: for a bad request or table.
     """
-    law = _link(link, {"floor": floor, "ceiling": ceiling}, options)
+    law = link_of(link, {"floor": floor, "ceiling": ceiling}, options)
     rows = table if link_table is None else link_table
     if not isinstance(rows, pd.DataFrame):
         raise AnalysisError(f"table {rows!r}: must be a DataFrame; analysis.load(path) reads one")
@@ -249,7 +216,7 @@ def twostep(
     fixed = {name: v for name, v in (("floor", floor), ("ceiling", ceiling)) if v is not None}
     second = fitting.fit(
         law, rows.assign(**{INPUT: values}), target=accuracy, objective="raw-ls", fixed=fixed,
-        bounds=_bounds(law, values[np.isfinite(values) & np.isfinite(results)]), **options,
+        bounds=bounds_of(law, values[np.isfinite(values) & np.isfinite(results)]), **options,
     )  # fmt: skip
     same = [_clusters(f, "row" if link_table is None else "N") for f in (first, second)]
     paired = bool(same[0]) and same[0] == same[1] and all(f.intervals.kind in PAIRED for f in (first, second))
@@ -268,29 +235,6 @@ def _clusters(fit: Fit, by: str) -> list[tuple[Any, ...]]:
     return contents if len(set(contents)) == len(contents) else []
 
 
-def _link(link: str, given: Mapping[str, float | None], options: Mapping[str, Any]) -> Law:
-    problems = []
-    if link not in LINKS:
-        problems.append(f"link {link!r} is unknown; choose one of {', '.join(LINKS)}")
-    for name, value in given.items():
-        if value is not None and (isinstance(value, bool) or not 0 <= value <= 1):
-            problems.append(f"{name} = {value!r} must be an accuracy between 0 and 1")
-        elif value is not None and link in LINKS and name not in LINKS[link].names:
-            problems.append(f"{name} = {value!r}: the {link} link has none; leave it out")
-    low, high = given["floor"], given["ceiling"]
-    if low is not None and high is not None and low >= high:
-        problems.append(f"floor = {low!r} must lie below ceiling = {high!r}")
-    known = ("bootstrap", "method", "cluster", "where", "seed", "level", "roles", "convention")
-    for name in options:
-        if name not in known:
-            problems.append(
-                f"option {name!r} is not for both steps; choose one of {', '.join(known)}, or fit each"
-            )
-    if problems:
-        raise AnalysisError(problems)
-    return LINKS[link]
-
-
 def _columns(rows: pd.DataFrame, loss: str, accuracy: str) -> tuple[np.ndarray, np.ndarray]:
     """Both columns as numbers, nan where they are none."""
     missing = [x for x in (loss, accuracy) if x not in rows.columns]
@@ -305,17 +249,6 @@ def _columns(rows: pd.DataFrame, loss: str, accuracy: str) -> tuple[np.ndarray, 
             f"column {accuracy!r} has {worst:g}; accuracies are shares from 0 to 1 (divide per cent by 100)"
         )
     return values, results
-
-
-def _bounds(law: Law, losses: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Where the parameters of a link can lie that these losses could show."""
-    if len(losses) < 2 or not np.ptp(losses):
-        return {}
-    low, high, span = float(losses.min()), float(losses.max()), float(np.ptp(losses))
-    ends = {"L0": (max(low - 2 * span, 0.0), high + 2 * span), "gamma": (0.01 / span, 100 / span)}
-    if "L0" in law.names:
-        ends["k"] = (0.05 / span, 500 / span)
-    return {name: pair for name, pair in ends.items() if name in law.names}
 
 
 def _unseen(link: Fit) -> list[str]:

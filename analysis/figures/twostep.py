@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.downstream import INPUT, TwoStep
+from analysis.downstream import TwoStep
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.page import Given, page
 from analysis.fits.cost import fitted
+from analysis.links import INPUT
 
 BEYOND = 0.35  # of the range of losses, drawn on the side of better runs
 

@@ -8,30 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
+from analysis.fits.sharing import along_curves, clustered, joint
 from analysis.laws.curve import INPUTS
 from analysis.laws.law import Law
 from analysis.tables import flags
-from analysis.tables.checks import divide, positive
+from analysis.tables.checks import divide
 from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
 from analysis.tables.magnitudes import implausible
 from analysis.tables.missing import missing
-from analysis.tables.noise import clusters
 from analysis.tables.runs import one_a_cell, select, sources, stated
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, loss_unit
 
 RUNS = ("params", "tokens", "loss")
 CLEAR = 3.0  # standard errors by which a target must rise with N or D
-# of the steps of a single curve. In 120 simulated curves of 24 to 400 losses, noise independent or correlated
-# over up to 6 % of the curve, 90 % intervals cover .89 to .98; of 12 to 24 blocks .84 to .99
-BLOCKS = 8
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 
@@ -54,6 +49,40 @@ class Rows:
     excluded: tuple[dict[str, str], ...]
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that options name, as the table calls them; ``judged``: whether losses are fitted, of which
+    those that are not positive are left out on selecting."""
+
+    target: str
+    weights: str | None
+    groups: str | None
+    cluster: str | None
+    pairs: str | None
+    judged: bool
+
+    @classmethod
+    def of(cls, options: FitOptions, given: pd.DataFrame) -> _Columns:
+        of_file = about(given).columns
+
+        def named(name: Any) -> Any:
+            return name if name is None or name in given.columns else of_file.get(name, name)
+
+        names = options.target, options.weights, options.groups, options.cluster, options.pairs
+        target, *others = map(named, names)
+        return cls(target, *others, judged=target == "loss" and options.above == 0)
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """By the option that names them."""
+        names = ("weights", "groups", "cluster", "pairs", "target")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def weighed(self) -> list[str]:
+        return [self.weights] if self.weights else []
+
+
 @np.errstate(all="ignore")  # of tables of any magnitude
 def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
@@ -62,73 +91,14 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     given = frame_of(table)
     if not isinstance(given, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
-    of_file = about(given).columns
-
-    def column(name: str) -> str:
-        return name if name in given.columns else of_file.get(name, name)
-
-    target = column(options.target)
-    weights, groups, cluster, pairs = (
-        None if name is None else column(name)
-        for name in (options.weights, options.groups, options.cluster, options.pairs)
-    )
-    convention, least = options.convention, options.above
-    inputs = [x for x in law.inputs if x != "M" or "M" not in given.columns]
-    wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
-    wanted += "L" if target == "loss" and least == 0 else ""
-    frame: Any
-    frame, excluded = select(
-        stated(table, options.cells, options.flags),
-        options.roles,
-        convention=convention,
-        where=options.where,
-        needs=wanted,
-        cells="all",
-    )
-    columns = {"weights": weights, "groups": groups, "cluster": cluster, "pairs": pairs, "target": target}
-    needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
-    if problems := _absent(law, frame, given, needs, columns):
-        raise AnalysisError(problems)
-    unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
-    if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
-        odd, _ = implausible(frame, "table", needs, given_flops="flops" in given.columns)
-        tell(frame, remarks=(*about(frame).remarks, *map(str, odd)))
-    if "L" not in wanted:
-        frame["L"] = frame[target]
-    if "M" in inputs:
-        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
-            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
-    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
-    weighed = [weights] if weights else []
-    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    above |= dict.fromkeys(weighed, 0.0)
-    labelled = [x for x in (groups, cluster, pairs) if x is not None]
-    bad = _bad(frame, numbers, above, labelled, {"L": "L" if target == "loss" else target})
-    asked = [*([] if "L" in wanted else [target]), *weighed]
-    useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
-    if useless:
-        raise AnalysisError(
-            [f"column {x!r} has no number that a fit could use; name another" for x in useless]
-        )
-    frame, unusable = divide(frame, bad)
-    excluded = [*excluded, *unusable]
-    if set(law.inputs) & set("NDCM"):  # others hold whatever a run was trained with
-        apart = [x for x in (*law.inputs, groups) if x is not None and x not in "NDCM"]
-        frame, worse = one_a_cell(frame, options.cells, apart, rising=rises(frame))
-        excluded = [*excluded, *worse]
-    frame[numbers] = frame[numbers].astype(float)
-    tell(frame, remarks=(*about(frame).remarks, *flags.remarks(frame)))
+    columns = _Columns.of(options, given)
+    frame, left_out = _selected(law, table, columns, options)
+    frame, unusable = _usable(law, frame, columns, options)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
+    groups, weights = columns.groups, columns.weights
     codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
-    of_curves = law.inputs == INPUTS and cluster is None
-    index, by = along_curves(frame, codes) if of_curves else clustered(frame, cluster)
-    if codes is not None:  # runs of two data sets share no noise
-        index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
-        by = f"{by} within {groups}"
-    pair = pd.factorize(frame[pairs])[0] if pairs else None
-    if pair is not None:
-        index, by = joint(index, pair), f"{by.removesuffix(f' within {groups}')}, of all {groups}"
+    index, by, pair = _sharing(law, frame, columns, codes)
     return Rows(
         frame=frame,
         inputs={x: frame[x].to_numpy(float) for x in law.inputs},
@@ -139,9 +109,82 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         cluster=index,
         by=by,
         pair=pair,
-        unit=loss_unit(given) if target == "loss" else None,
-        excluded=(*({**row} for row in options.excluded), *excluded),
+        unit=loss_unit(given) if columns.target == "loss" else None,
+        excluded=(*({**row} for row in options.excluded), *left_out, *unusable),
     )
+
+
+def _selected(
+    law: Law, table: pd.DataFrame | Table, columns: _Columns, options: FitOptions
+) -> tuple[Any, list[dict[str, str]]]:
+    """The rows asked for with the law's inputs and L, and those left out. Raises AnalysisError with every
+    missing column."""
+    given: Any = frame_of(table)
+    inputs = [x for x in law.inputs if x != "M" or "M" not in given.columns]
+    wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
+    wanted += "L" if columns.judged else ""
+    frame: Any
+    frame, left_out = select(
+        stated(table, options.cells, options.flags),
+        options.roles,
+        convention=options.convention,
+        where=options.where,
+        needs=wanted,
+        cells="all",
+    )
+    needs = sources([*inputs, *(["L"] if columns.target == "loss" else [])], options.convention)
+    if problems := _absent(law, frame, given, needs, columns.options):
+        raise AnalysisError(problems)
+    unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
+    if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
+        odd, _ = implausible(frame, "table", needs, given_flops="flops" in given.columns)
+        tell(frame, remarks=(*about(frame).remarks, *map(str, odd)))
+    if not columns.judged:
+        frame["L"] = frame[columns.target]
+    if "M" in inputs:  # rows that this makes no number of are left out by name
+        frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
+    return frame, left_out
+
+
+def _usable(law: Law, frame: Any, columns: _Columns, options: FitOptions) -> tuple[Any, list[dict[str, str]]]:
+    """The rows that a fit can use, one a cell unless all are asked for, and the others by reason. Raises
+    AnalysisError for a column without a number."""
+    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *columns.weighed]))
+    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": options.above}
+    above |= dict.fromkeys(columns.weighed, 0.0)
+    labelled = [x for x in (columns.groups, columns.cluster, columns.pairs) if x is not None]
+    bad = _bad(frame, numbers, above, labelled, {"L": "L" if columns.target == "loss" else columns.target})
+    asked = [*([] if columns.judged else [columns.target]), *columns.weighed]
+    useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
+    if useless:
+        raise AnalysisError(
+            [f"column {x!r} has no number that a fit could use; name another" for x in useless]
+        )
+    frame, left_out = divide(frame, bad)
+    if set(law.inputs) & set("NDCM"):  # others hold whatever a run was trained with
+        apart = [x for x in (*law.inputs, columns.groups) if x is not None and x not in "NDCM"]
+        frame, worse = one_a_cell(frame, options.cells, apart, rising=rises(frame))
+        left_out = [*left_out, *worse]
+    frame[numbers] = frame[numbers].astype(float)
+    tell(frame, remarks=(*about(frame).remarks, *flags.remarks(frame)))
+    return frame, left_out
+
+
+def _sharing(
+    law: Law, frame: Any, columns: _Columns, group: np.ndarray | None
+) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """Cluster index per row (n,), what it is by, and the pair index (n,) of runs of several groups that share
+    noise; None where no pairs are named."""
+    groups, pairs = columns.groups, columns.pairs
+    of_curves = law.inputs == INPUTS and columns.cluster is None
+    index, by = along_curves(frame, group) if of_curves else clustered(frame, columns.cluster)
+    if group is not None:  # runs of two data sets share no noise
+        index = pd.factorize(group.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
+        by = f"{by} within {groups}"
+    if pairs is None:
+        return index, by, None
+    pair = pd.factorize(frame[pairs])[0]
+    return joint(index, pair), f"{by.removesuffix(f' within {groups}')}, of all {groups}", pair
 
 
 def _absent(
@@ -218,47 +261,3 @@ def _bad(
 def filled(frame: Any, columns: Sequence[str]) -> tuple[Any, list[dict[str, str]]]:
     """The rows without an empty cell in ``columns``, and the others as ``{row, reason}``."""
     return divide(frame, _bad(frame, [], {}, columns, {}))
-
-
-def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
-    """Cluster index per row (n,) and what it is by: ``column``, without empty cells; left out: trunk, else
-    seed and size, else size, and where that is one cluster, or unknown, the run."""
-    if column is not None:
-        return pd.factorize(frame[column])[0], column
-    if "params" in frame.columns:
-        sizes = _numbers(frame["params"])
-        frame = frame.assign(params=sizes) if positive(sizes).all() else frame.drop(columns="params")
-    by_trunk = "trunk_id" in frame.columns and frame["trunk_id"].notna().all()
-    if len(frame) and (by_trunk or "params" in frame.columns):
-        index, by = clusters(frame)
-        return (index, by) if index.any() else (np.arange(len(frame)), f"run (all of one {by})")
-    if (run := about(frame).run) is not None:  # rows are checkpoints
-        return pd.factorize(frame[run])[0], run
-    return np.arange(len(frame)), "run"
-
-
-def along_curves(frame: Any, group: np.ndarray | None) -> tuple[np.ndarray, str]:
-    """Cluster index per row (n,) of training curves, and what it is by: the curve, and where no group (n,)
-    has two of them, blocks of the steps of each, which a note says."""
-    curve, part = pd.factorize(frame["curve"])[0], np.zeros(len(frame), int) if group is None else group
-    several: Any = pd.Series(curve).groupby(part).nunique() > 1
-    if several.any():
-        return curve, "curve"
-    position = frame.groupby(part)["step"].rank(method="first").to_numpy(int) - 1
-    count = np.bincount(part)[part] if len(part) else part
-    blocks = np.clip(count // 2, 1, BLOCKS)
-    whose = "a single curve" if group is None else "a single curve in each group"
-    note = (
-        f"{whose}: intervals are by {blocks.max(initial=1)} blocks of its steps, and hold for this curve "
-        "alone; another seed or schedule may lie outside; fit several curves to say more"
-    )
-    tell(frame, remarks=(*about(frame).remarks, note))
-    return pd.factorize(part * BLOCKS + position * blocks // np.maximum(count, 1))[0], "block of steps"
-
-
-def joint(cluster: np.ndarray, pair: np.ndarray) -> np.ndarray:
-    """Cluster index per row (n,), clusters that have a pair in common made one."""
-    begin = int(cluster.max(initial=-1)) + 1  # of the pairs, which are nodes of the graph beside the clusters
-    nodes = begin + int(pair.max(initial=-1)) + 1
-    edges = coo_array((np.ones(len(pair)), (cluster, begin + pair)), shape=(nodes, nodes))
-    return connected_components(edges, directed=False)[1][cluster]

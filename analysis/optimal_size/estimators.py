@@ -26,7 +26,8 @@ from scipy.spatial import ConvexHull, QhullError
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.options import LEAST
-from analysis.fits.rows import clustered, filled
+from analysis.fits.rows import filled
+from analysis.fits.sharing import clustered
 from analysis.laws.law import Law
 from analysis.laws.shipped import LAWS
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS

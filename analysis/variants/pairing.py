@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.fits.rows import clustered, joint
+from analysis.fits.sharing import clustered, joint
 from analysis.results import Interval, Part
 from analysis.tables.cells import near
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, TwoStep, figures, twostep
-from analysis.downstream import LINKS
+from analysis.links import LINKS
 from analysis.results import Noise
 
 LAW = {"E": 0.45, "A": 30.0, "B": 70.0, "alpha": 0.25, "beta": 0.25}

@@ -66,7 +66,7 @@ def test_functions_that_a_page_names_are_there(page, base):
             body = getattr(found[0], "body", [])
 
 
-LONGEST = tuple(f"docs/how-to/{page}.md" for page in ("best_size", "identify", "next", "rounds"))
+LONGEST = tuple(f"docs/how-to/{page}.md" for page in ("best_size", "identify", "next", "rounds", "vary"))
 KNOWN = dict[str, str]()  # what commands printed, for other pages
 
 

@@ -39,7 +39,9 @@ def texts(figure: Figure) -> list[Text]:
     return found
 
 
-@pytest.mark.parametrize(("style", "width"), [("paper", 3.25), ("talk", 6.75)])
+@pytest.mark.parametrize(
+    ("style", "width"), [("paper", 3.25), pytest.param("talk", 6.75, marks=pytest.mark.slow)]
+)
 def test_no_text_of_an_axis_lies_on_another(found, swept, style, width):
     check = coordinates.check(measured())
     with look(style, width):

@@ -90,7 +90,8 @@ def test_floors_of_the_field_are_bounded_above_the_truth(field, seed):
     assert found.identified["E"].bound["upper"] > 1.0
 
 
-@pytest.mark.parametrize("law", ["kaplan", pytest.param("bnsl-2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ["kaplan", "bnsl-2"])
 def test_where_nothing_has_a_slope_the_text_is_still_printed(law, monkeypatch):
     monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
     table = clean()
