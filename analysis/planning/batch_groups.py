@@ -60,8 +60,8 @@ PUBLISHED = {
         CriticalPrior(0.0471 * 2048, 0.462, "Power Lines, arXiv:2505.13738", 1e10),
         CriticalPrior(
             1100 / 4e5**0.462, 0.462,
-            "1.1k at D = 4e5, bytes of English, batches of 64 to 512 of results/reference/learning-rate; "
-            "exponent of arXiv:2505.13738", 4e5,
+            "1.1k at D = 4e5, bytes of English from the start, results/reference/learning-rate; branches of "
+            "a trunk rather 2 to 5 times that; exponent of arXiv:2505.13738", 4e5,
         ),
     )
     if one.about
