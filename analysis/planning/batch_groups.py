@@ -8,6 +8,7 @@ its rate decays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
@@ -80,7 +81,11 @@ class BatchGroup:
     trunk_tokens: float = 0.0
     trunk_batch: float = 1.0
 
-    def needed(self, critical: float) -> tuple[float, float]:
+    @overload
+    def needed(self, critical: float) -> tuple[float, float]: ...
+    @overload
+    def needed(self, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def needed(self, critical: Any) -> tuple[Any, Any]:
         """Tokens that small batches would need for the trunk, and from there for the loss that all reach."""
         return (
             self.trunk_tokens / (1 + self.trunk_batch / critical),
