@@ -16,6 +16,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
@@ -64,7 +65,8 @@ def planned(kind: str, changes: tuple[str, ...]) -> tuple[list[PlannedRun], Prio
 
 def errors(runs: list[PlannedRun], prior: Prior, compute: float, batch: int) -> Iterator[tuple[float, float]]:
     """Expected errors of log loss and of log N*, for each excess."""
-    table, target = table_of(runs)[["params", "tokens", "flops", "seed"]], Target.at_compute(compute)
+    table: Any = table_of(runs)[["params", "tokens", "flops", "seed"]]
+    target = Target.at_compute(compute)
     found = expect(prior, table, [target])
     spread = [found[f"{name}({target.label})"].spread / NORMAL for name in ("loss", "N*")]
     n, d = table["params"].to_numpy(float), table["tokens"].to_numpy(float)
@@ -81,7 +83,7 @@ def errors(runs: list[PlannedRun], prior: Prior, compute: float, batch: int) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kind", nargs="+", choices=("optimal", "adaptive"), default=["optimal", "adaptive"])
     for kind in parser.parse_args().kind:
         for changes, budget, compute, batch in CASES:

@@ -89,7 +89,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     usable = {name: made for name, made in fits.items() if made.usable}
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]
-    beyond = factors(kept, {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}).iloc[0].to_dict()
+    at = {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}
+    beyond = factors({x: kept[x] for x in at}, at).iloc[0].to_dict()
     warnings = (*warnings, *ground.repeated(chosen), *too_far(beyond))
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),

@@ -27,12 +27,7 @@ def made(checked: Checked, attempt: Callable[[Checked], T]) -> T:
         try:
             result = attempt(checked)
         except SpecError as error:
-            draft, said = checked.draft, list(checked.problems)
-            if not (said and isinstance(error, NotPrepared)):  # of a study that will not run nothing large is
-                said += [*draft.source.problems(draft.said(error.findings)), *error.others]
-            rest = draft.without(error.findings)
-            left = Checked(None, (), draft) if rest is None else check_draft(rest)
-            checked = replace(left, problems=tuple(dict.fromkeys((*said, *left.problems))))
+            checked = _left(checked, error)
         except UserError as error:
             checked = Checked(None, (*checked.problems, *error.problems), checked.draft)
         else:
@@ -42,10 +37,20 @@ def made(checked: Checked, attempt: Callable[[Checked], T]) -> T:
     raise UserError(*checked.draft.source.in_order(checked.problems))
 
 
+def _left(checked: Checked, error: SpecError) -> Checked:
+    """What is left of a spec without what an attempt found wrong with it."""
+    draft, said = checked.draft, list(checked.problems)
+    if not (said and isinstance(error, NotPrepared)):  # of a study that will not run nothing large is
+        said += [*draft.source.problems(draft.said(error.findings)), *error.others]
+    rest = draft.without(error.findings)
+    left = Checked(None, (), draft) if rest is None else check_draft(rest)
+    return replace(left, problems=tuple(dict.fromkeys((*said, *left.problems))))
+
+
 def made_of_study(study: Study, attempt: Callable[[Checked], T]) -> T:
     """Return what an attempt makes of a study; raises UserError as :func:`made`."""
     try:
         return attempt(Checked(study, (), Draft({}, study.source)))
-    except SpecError:
+    except SpecError as error:
         draft = Draft(study.model_dump(mode="json", exclude_none=True), study.source)
-        return made(Checked(study, (), draft), attempt)
+        return made(_left(Checked(study, (), draft), error), attempt)

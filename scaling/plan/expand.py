@@ -98,8 +98,14 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    index_of = (lambda _: index) if isinstance(index, DataIndex) else index
-    plan = made_of_study(study, lambda checked: _planned(checked, lambda *_: index_of))
+
+    def index_of(data: Data) -> DataIndex:
+        return index if isinstance(index, DataIndex) else index(data)
+
+    def indexes(checked: Checked, asked: Sequence[Asked]) -> Callable[[Data], DataIndex]:
+        return index_of
+
+    plan = made_of_study(study, lambda checked: _planned(checked, indexes))
     assert plan is not None, "it is all that was written"
     return plan
 
