@@ -36,7 +36,10 @@ class BatchStatement:
     @property
     def text(self) -> str:
         said = "\n".join([batches_text(self.expected), *(f"warning: {doubt}" for doubt in self.doubts)])
-        return f"{said}\n\n{simulated_text(self.simulated)}" if self.simulated else said
+        if self.simulated is None:
+            return said
+        several = "\n  a study counts as the worst of its groups" * (len(self.expected.found) > 1)
+        return f"{said}\n\n{simulated_text(self.simulated)}{several}"
 
     def to_json(self) -> dict[str, Any]:
         simulated = self.simulated.to_dict() if self.simulated else None
