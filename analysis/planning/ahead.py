@@ -189,7 +189,7 @@ def forecast_of(fit: Fit, name: str, at: Mapping[str, float], level: float) -> A
     if not np.isfinite(parts).all():
         return None
     half, band = (0.5 * float(np.log(row[high] / row[low])) for low, high in ENDS)
-    return Ahead(name, half, *parts, band) if np.isfinite(half + band) else None
+    return Ahead(name, half, *parts, band=band) if np.isfinite(half + band) else None
 
 
 def law_alone(name: str, half_width: float, level: float) -> Ahead:

@@ -91,7 +91,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     settled = {one.other for one in told}
     decided = decisions({x: made for x, made in usable.items() if x not in settled}, cells) if several else []
     chosen = [on_offer[run.offer] for run in found.runs]
-    beyond = factors(kept, {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}).iloc[0].to_dict()
+    at = {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}
+    beyond = factors({x: kept[x] for x in at}, at).iloc[0].to_dict()
     warnings = (*warnings, *ground.repeated(chosen), *too_far(beyond))
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),
