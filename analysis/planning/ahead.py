@@ -57,14 +57,14 @@ class Ahead(Part):
 
     def as_seen(self, then: Ahead, before: Ahead) -> Ahead:
         """This one with each part changed as it changes from ``before`` to ``then``, and no surer than its
-        law."""
+        law, unless it is now."""
 
         def part(own: float, new: float, old: float) -> float:
             return own * new / old if old > 0 and np.isfinite(old) else new
 
         parts = [part(getattr(self, x), getattr(then, x), getattr(before, x)) for x in PARTS]
         changed = replace(self, **dict(zip(PARTS, parts, strict=True)))
-        band = part(self.band, then.band, before.band)
+        band = part(min(self.band, self.half_width), then.band, before.band)
         return replace(changed, half_width=max(self.half_width * changed.se / self.se, band), band=band)
 
 
@@ -189,7 +189,7 @@ def forecast_of(fit: Fit, name: str, at: Mapping[str, float], level: float) -> A
     if not np.isfinite(parts).all():
         return None
     half, band = (0.5 * float(np.log(row[high] / row[low])) for low, high in ENDS)
-    return Ahead(name, half, *parts, band) if np.isfinite(half + band) else None
+    return Ahead(name, half, *parts, band=band) if np.isfinite(half + band) else None
 
 
 def law_alone(name: str, half_width: float, level: float) -> Ahead:

@@ -8,6 +8,7 @@ its rate decays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
@@ -59,8 +60,8 @@ PUBLISHED = {
         CriticalPrior(0.0471 * 2048, 0.462, "Power Lines, arXiv:2505.13738", 1e10),
         CriticalPrior(
             1100 / 4e5**0.462, 0.462,
-            "1.1k at D = 4e5, bytes of English, batches of 64 to 512 of results/reference/learning-rate; "
-            "exponent of arXiv:2505.13738", 4e5,
+            "1.1k at D = 4e5, bytes of English from the start, results/reference/learning-rate; branches of "
+            "a trunk rather 2 to 5 times that; exponent of arXiv:2505.13738", 4e5,
         ),
     )
     if one.about
@@ -80,7 +81,11 @@ class BatchGroup:
     trunk_tokens: float = 0.0
     trunk_batch: float = 1.0
 
-    def needed(self, critical: float) -> tuple[float, float]:
+    @overload
+    def needed(self, critical: float) -> tuple[float, float]: ...
+    @overload
+    def needed(self, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def needed(self, critical: Any) -> tuple[Any, Any]:
         """Tokens that small batches would need for the trunk, and from there for the loss that all reach."""
         return (
             self.trunk_tokens / (1 + self.trunk_batch / critical),

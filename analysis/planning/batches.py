@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fits.identification import DECADE
+from analysis.fits.identification import DECADE, NEAR, STEEPNESS
 from analysis.fits.intervals import NORMAL
 from analysis.hyperparameters.criticalbatch import side
 from analysis.planning.batch_groups import BatchGroup, CriticalPrior
@@ -61,15 +61,27 @@ class ExpectedBatch(Part):
 
 
 @dataclass(frozen=True)
+class ExpectedExponent(Part):
+    """Of the loss reached, in a power law of the critical batch: its ``verdict``, the ``value`` that follows
+    from what is assumed of the groups, and half of its interval; None where these are too few."""
+
+    verdict: Verdict
+    value: float | None = None
+    half_width: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict.to_dict()}
+
+
+@dataclass(frozen=True)
 class ExpectedBatches:
-    """Of all groups, by the ``prior`` of losses and that of the critical batch; ``exponent`` of the loss in
-    the power law of the critical batch, as assumed, and half of its interval; None: ``no_law`` says why."""
+    """Of all groups, by the ``prior`` of losses and that of the critical batch; ``exponent`` of the power law
+    through groups that are identified."""
 
     prior: Prior
     critical: CriticalPrior
     found: tuple[ExpectedBatch, ...]
-    exponent: tuple[float, float] | None
-    no_law: str
+    exponent: ExpectedExponent
     level: float = LEVEL
 
     @property
@@ -91,9 +103,7 @@ class ExpectedBatches:
             "prior": asdict(self.critical),
             "losses": self.prior.to_dict(),
             "groups": [one.to_dict() for one in self.found],
-            "exponent": dict(zip(("value", "half_width"), self.exponent, strict=True))
-            if self.exponent
-            else None,
+            "exponent": self.exponent.to_dict(),
         }
 
 
@@ -109,8 +119,7 @@ def expect_batches(
         level: of the intervals, between 0 and 1.
     """
     found = tuple(_expect(prior, critical, group, level) for group in groups)
-    exponent, no_law = _power_law(found, level)
-    return ExpectedBatches(prior, critical, found, exponent, no_law, level)
+    return ExpectedBatches(prior, critical, found, _exponent(found, level), level)
 
 
 def _expect(prior: Prior, critical: CriticalPrior, group: BatchGroup, level: float) -> ExpectedBatch:
@@ -125,34 +134,46 @@ def _expect(prior: Prior, critical: CriticalPrior, group: BatchGroup, level: flo
 
 def _at(prior: Prior, group: BatchGroup, critical: float, level: float) -> ExpectedBatch:
     """What is expected at one value of the critical batch."""
-    before, after = group.needed(critical)
-    steps = np.exp(STEP * np.array([-1.0, 0.0, 1.0]))
-    logs = np.log(prior.losses({"N": np.full(3, group.N), "D": before + after * steps}))
-    noise = prior.noise.run * 2 * STEP / max(float(logs[0] - logs[2]), 1e-300)
+    (loss,), (noise,) = _reached(prior, group, np.array([critical]))
     batches = tuple(map(float, group.batches))
     half, spread = (noise * one for one in _half_widths(batches, critical, level))
     low, high = _interval(group.batches, critical, half)
-    kinds = len({*batches})
-    if kinds < FEWEST:
-        short = Verdict("no", f"Smin, Bcrit and an error take {FEWEST} different batches", code="shortage")
-        return ExpectedBatch(
-            group, float(np.exp(logs[1])), noise, critical, low, high, half, spread, short, None
-        )
+    verdict, reach = _judged(group.batches, critical, half), None
+    if len({*batches}) < FEWEST:
+        why = f"Smin, Bcrit and an error take {FEWEST} different batches"
+        verdict = Verdict("no", why, code="shortage")
+    else:
+        reach = _reach(prior, group, level)
+    return ExpectedBatch(group, float(loss), float(noise), critical, low, high, half, spread, verdict, reach)
+
+
+def _reached(prior: Prior, group: BatchGroup, critical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The loss that all runs reach for each ``critical`` batch (k,), and the noise of log steps to it."""
+    before, after = group.needed(critical)
+    steps = np.exp(STEP * np.array([[-1.0], [0.0], [1.0]]))
+    tokens = before + after * steps
+    losses = prior.losses({"N": np.full(tokens.size, group.N), "D": tokens.ravel()})
+    logs = np.log(losses).reshape(tokens.shape)
+    return np.exp(logs[1]), prior.noise.run * 2 * STEP / np.maximum(logs[0] - logs[2], 1e-300)
+
+
+def _reach(prior: Prior, group: BatchGroup, level: float) -> Interval | None:
+    """The least and the largest critical batch that would be identified, were it the true one."""
+    tried, units = _tried(tuple(map(float, group.batches)), level)
+    noise = _reached(prior, group, tried)[1]
     told = [
-        x for x, unit in _tried(batches, level) if _judged(group.batches, x, noise * unit).verdict == "yes"
+        x
+        for x, half in zip(tried.tolist(), (noise * units).tolist(), strict=True)
+        if _judged(group.batches, x, half).verdict == "yes"
     ]
-    reach = Interval(min(told), max(told)) if told else None
-    verdict = _judged(group.batches, critical, half)
-    return ExpectedBatch(
-        group, float(np.exp(logs[1])), noise, critical, low, high, half, spread, verdict, reach
-    )
+    return Interval(min(told), max(told)) if told else None
 
 
 @cache
-def _tried(batches: tuple[float, ...], level: float) -> tuple[tuple[float, float], ...]:
+def _tried(batches: tuple[float, ...], level: float) -> tuple[np.ndarray, np.ndarray]:
     """Critical batches about these, and half of the interval of their logs for noise of 1."""
-    middle = float(np.exp(np.log(batches).mean()))
-    return tuple((x, _half_widths(batches, x, level)[0]) for x in map(float, middle * GRID))
+    tried = np.exp(np.log(batches).mean()) * GRID
+    return tried, np.array([_half_widths(batches, x, level)[0] for x in tried.tolist()])
 
 
 def _half_widths(batches: tuple[float, ...], critical: float, level: float) -> tuple[float, float]:
@@ -180,16 +201,22 @@ def _interval(batches: np.ndarray, critical: float, half: float) -> tuple[float,
     return max(critical * (1 - half), 0.0), critical * (1 + half)
 
 
-def _power_law(found: Sequence[ExpectedBatch], level: float) -> tuple[tuple[float, float] | None, str]:
-    """The exponent of the loss in the critical batch, as a power law through groups that are identified, and
-    half of its interval; or why there is none."""
+def _exponent(found: Sequence[ExpectedBatch], level: float) -> ExpectedExponent:
     known = [one for one in found if one.verdict.verdict == "yes"]
     losses = len({round(float(np.log(one.loss)), 4) for one in known})
     if losses < FEWEST:
-        return None, f"it takes {FEWEST} groups, of different losses, and {losses} would be identified"
+        why = f"it takes {FEWEST} groups, of different losses, and {losses} would be identified"
+        return ExpectedExponent(Verdict("no", why, code="shortage"))
     x, y = np.log([one.loss for one in known]), np.log([one.critical for one in known])
     error = np.array([one.spread for one in known]) / NORMAL
     slopes = np.stack([np.ones(len(known)), x], axis=1) / error[:, None]
     seen = Estimates(slopes, np.arange(len(known)), NoiseLevel(1.0))
     value = float(np.linalg.lstsq(slopes, y / error)[0][1])
-    return (value, float(seen.half_width(SECOND, level)[0])), ""
+    half = float(seen.half_width(SECOND, level)[0])
+    said = f"+-{half:.2g} about {value:z.2f}, if the errors of groups are independent"
+    if half <= max(NEAR * abs(value), STEEPNESS):
+        return ExpectedExponent(Verdict("yes", said), value, half)
+    said += (
+        f"; within {NEAR:.0%} of it takes sizes and horizons whose losses lie further apart, or more of them"
+    )
+    return ExpectedExponent(Verdict("no", said, code="wide"), value, half)

@@ -68,9 +68,6 @@ def _row(one: ExpectedBatch) -> tuple[str, ...]:
 
 
 def _power_law(found: ExpectedBatches) -> str:
-    name = "Bcrit as a power of the loss reached"
-    if found.exponent is None:
-        return f"{name}: not identified: {found.no_law}"
-    value, half = found.exponent
-    shown = f"{round(value, 2) + 0.0:g}"
-    return f"{name}: exponent {shown} assumed, +-{half:.2g} if the errors of groups are independent"
+    verdict = found.exponent.verdict
+    said = "exponent known to" if verdict.verdict == "yes" else "not identified:"
+    return f"Bcrit as a power of the loss reached: {said} {verdict.reason}"

@@ -38,6 +38,27 @@ class Decision(Part):
         return text if self.decides else f"{text}, where they differ most: no cell on offer decides"
 
 
+@dataclass(frozen=True)
+class Told(Part):
+    """Laws that runs tell apart already: the ``other`` differs from the ``first`` by the log ratio ``apart``
+    at the run ``label``, ``deviations`` standard deviations."""
+
+    label: str
+    first: str
+    other: str
+    apart: float
+    deviations: float
+
+    @property
+    def text(self) -> str:
+        side = "above" if self.apart > 0 else "below"
+        return (
+            f"the runs that are there tell {self.other} from {self.first} already: it lies "
+            f"{abs(self.apart):.2%} {side} at {self.label}, {self.deviations:.1f} sd"
+        )
+
+
+ENOUGH = 2.0  # standard deviations at a run that is there, beyond which no further one has to decide
 LEAST = 1.0  # standard deviations, below which a run decides nothing
 APART = np.log(2.0)  # in log of inputs, together: cells nearer than that are much the same
 
@@ -52,23 +73,46 @@ def decisions(fits: Mapping[str, Fit], cells: pd.DataFrame, count: int = 3) -> l
         cells: the inputs of these laws, and ``cost``.
         count: cells for each law.
     """
-    names = list(fits)
-    first, cost = fits[names[0]], cells["cost"].to_numpy(float)
-    own: Any = first.predict(cells).frame
-    run, found = noise_of(first).run, list[Decision]()
+    first, *others = fits
+    cost, found = cells["cost"].to_numpy(float), list[Decision]()
+    own: Any = fits[first].predict(cells).frame
     places = np.log(own[[x for x in "ND" if x in own] or ["C"]].to_numpy(float))
-    for name in names[1:]:
-        other: Any = fits[name].predict(cells).frame
-        apart = np.log(other["loss"].to_numpy() / own["loss"].to_numpy())
-        error = np.sqrt(run**2 + own["se_log"].to_numpy() ** 2 + other["se_log"].to_numpy() ** 2)
-        size = np.nan_to_num(np.abs(apart) / error)
+    for name in others:
+        apart, size = _apart(fits[first], fits[name], cells)
         best = int(np.argmax(size))
         worth = np.where(size >= max(0.5 * size[best], LEAST), size**2 / cost, 0.0)
         chosen = _spread(worth, places, count) or ([best] if size[best] > 0 else [])
-        found += [
-            Decision(i, float(cost[i]), names[0], name, float(apart[i]), float(size[i])) for i in chosen
-        ]
+        found += [Decision(i, float(cost[i]), first, name, float(apart[i]), float(size[i])) for i in chosen]
     return found
+
+
+def told_apart(fits: Mapping[str, Fit], runs: pd.DataFrame) -> list[Told]:
+    """Find the laws that differ from the first by more than ``ENOUGH`` standard deviations at a run that both
+    are fitted to.
+
+    Args:
+        fits: usable fits of one table by the names of their laws.
+        runs: that table: the inputs of these laws, and ``label`` where there is one.
+    """
+    (first, own), *others = fits.items()
+    labels, found = [str(x) for x in runs.get("label", runs.index)], list[Told]()
+    for name, other in others:
+        apart, size = _apart(own, other, runs)
+        most = int(np.argmax(size))
+        if size[most] > ENOUGH:
+            found.append(Told(labels[most], first, name, float(apart[most]), float(size[most])))
+    return found
+
+
+def _apart(first: Fit, other: Fit, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The log ratios (m,) of the losses of two laws at cells, and their size in standard deviations of a run
+    there and of both laws."""
+    own: Any = first.predict(cells).frame
+    another: Any = other.predict(cells).frame
+    apart = np.log(another["loss"].to_numpy() / own["loss"].to_numpy())
+    run = noise_of(first).run
+    error = np.sqrt(run**2 + own["se_log"].to_numpy() ** 2 + another["se_log"].to_numpy() ** 2)
+    return apart, np.nan_to_num(np.abs(apart) / error)
 
 
 def _spread(worth: np.ndarray, places: np.ndarray, count: int) -> list[int]:

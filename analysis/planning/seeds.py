@@ -1,8 +1,9 @@
 """How well the noise between seeds will be known from runs that are planned.
 
-A fit pools the squares of log losses about the means of cells that differ by seeds alone
+A fit pools what log losses of a cell differ by, whose runs differ by seeds alone
 (:func:`analysis.tables.noise.seed_noise`). Where these are normal, the true standard deviation lies within
-sqrt(d / chi2_d) of the one found, d the degrees of freedom: the same function counts them here.
+sqrt(d / chi2_d) of the one found, d the degrees of freedom: the same function counts them here, with the
+noise of initial weights and that of order equal where a cell has both apart.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from analysis.planning.expectation import LEVEL
 from analysis.planning.statement import aligned
 from analysis.results import Interval, Part
-from analysis.tables.noise import seed_noise
+from analysis.tables.noise import noise_between, repeated
 
 ENOUGH = 0.25  # relative half of an interval of a standard deviation that is of use
 POOR = 2.0  # times the estimate that the true one may be, beyond which only its magnitude is known
@@ -65,8 +69,8 @@ def expect_noise(runs: pd.DataFrame, documents: int | None, level: float = LEVEL
         documents: that are evaluated; None: not known.
         level: of the intervals, between 0 and 1.
     """
-    rows = runs.assign(loss=1.0)
-    found, alone = seed_noise(rows), seed_noise(rows.drop_duplicates("trunk_id"))
+    rows = repeated(runs.assign(loss=1.0))
+    found, alone = noise_between(rows), noise_between(_drawn_once(rows))
     if found is None:
         return None
     parts = list(_parts(found, alone or {}, level))
@@ -80,6 +84,16 @@ def expect_noise(runs: pd.DataFrame, documents: int | None, level: float = LEVEL
         if documents is not None and documents > 1:
             parts.append(_known(EVALUATION, documents - 1, documents, documents - 1, level))
     return ExpectedNoise(tuple(parts), ratio, level)
+
+
+def _drawn_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each trunk. Were it one draw, cells that have a trunk in common would differ by it as they
+    do by all others, so that they are one cell."""
+    cell, trunk = (pd.factorize(rows[name])[0] for name in ("cell", "trunk_id"))
+    trunk = trunk + cell.max(initial=-1) + 1
+    nodes = trunk.max(initial=-1) + 1
+    joined = connected_components(coo_array((np.ones(len(rows)), (cell, trunk)), (nodes, nodes)))[1]
+    return rows.assign(cell=joined[cell]).drop_duplicates("trunk_id")
 
 
 def _parts(found: dict[str, Any], alone: dict[str, Any], level: float) -> Iterator[KnownNoise]:

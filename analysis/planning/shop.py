@@ -151,7 +151,8 @@ class Shop:
     def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
         """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
         first, that it hardly widens without: to ``enough``, or by ``SLIGHT``. What narrows it most comes
-        first, and the list ends where the limit is reached."""
+        first, and the list ends where the limit is reached; each narrows it by ``SLIGHT`` or more, alone
+        or with those after it, unless ``enough`` takes others too."""
         stated, (kept, least) = self.outlook.stated, self._narrowest(choice.cells)
         limit = enough if least <= enough else least * (1 + SLIGHT)
         if stated(()) <= limit:
@@ -159,12 +160,29 @@ class Shop:
         for one in sorted(kept, key=lambda cell: -self.frame["cost"].to_numpy(float)[cell]):
             rest = tuple(cell for cell in kept if cell != one)
             kept = rest if stated(rest) <= limit else kept
-        ordered = tuple[int, ...]()
+        ordered = self._ordered(kept, limit)
+        gaining = self._gaining(ordered)
+        return ordered if stated(gaining) > enough > 0 else gaining
+
+    def _ordered(self, kept: Sequence[int], limit: float) -> tuple[int, ...]:
+        """Cells by what narrows the stated interval most, until its standard deviation is within a limit."""
+        stated, ordered = self.outlook.stated, tuple[int, ...]()
         while rest := [cell for cell in kept if cell not in ordered]:
             ordered = (*ordered, min(rest, key=lambda cell: stated((*ordered, cell))))
             if stated(ordered) <= limit:
                 break
         return ordered
+
+    def _gaining(self, cells: tuple[int, ...]) -> tuple[int, ...]:
+        """The cells, in their order, without those that narrow the stated interval by less than ``SLIGHT``
+        and that it hardly widens without; none where all together do not narrow it by as much."""
+        stated, kept = self.outlook.stated, cells
+        for cell in reversed(cells):
+            at = kept.index(cell)
+            rest = (*kept[:at], *kept[at + 1 :])
+            slight = stated(kept[: at + 1]) > stated(kept[:at]) * (1 - SLIGHT)
+            kept = rest if slight and stated(rest) <= stated(kept) * (1 + SLIGHT) else kept
+        return () if stated(kept) > stated(()) * (1 - SLIGHT) else kept
 
     def _narrowest(self, cells: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
         """The first of cells after which the stated interval is narrowest, and its standard deviation."""

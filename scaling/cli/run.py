@@ -12,6 +12,7 @@ import typer
 
 from scaling.cli import say
 from scaling.cli.arguments import require_within
+from scaling.cli.gathering import Gathering
 from scaling.cli.options import Json, On, Overrides, Workers
 from scaling.errors import Complaint, UserError
 
@@ -70,13 +71,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
-    require_within({"--workers": (workers, 1, math.inf)})
     for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    asked = (
-        _of_folder(spec, overrides, results, on) if spec.is_dir() else _of_spec(spec, overrides, results, on)
-    )
+    gathering, find = Gathering(), _of_folder if spec.is_dir() else _of_spec
+    gathering.tried(lambda: require_within({"--workers": (workers, 1, math.inf)}))
+    asked = gathering.tried(lambda: find(spec, overrides, results, on))
+    gathering.settle()
+    assert asked is not None, "else there is a problem"
     if dry_run:
         return _print_scripts(asked, workers)
 

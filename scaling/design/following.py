@@ -16,12 +16,12 @@ from analysis.laws.lookup import LAW, require
 from analysis.planning.field import Misfit, misfit_of
 from analysis.planning.help import Goal
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
-from analysis.planning.rivals import decisions
+from analysis.planning.rivals import decisions, told_apart
 from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.mismatch import Ground, mismatches
-from scaling.design.proposal import Following, too_far
+from scaling.design.proposal import Following, added, too_far
 from scaling.design.tables import cells_of, offered
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
@@ -29,7 +29,6 @@ from scaling.plan.member import next_study
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.settings import study_of
-from scaling.spec.designs.cells import Added
 from scaling.spec.models import Study
 
 BATCH = 5  # runs
@@ -87,13 +86,17 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
     found = shop.advised(budget, wish.many)
     usable = {name: made for name, made in fits.items() if made.usable}
-    decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
+    several = len(usable) > 1 and leading.usable
+    told = told_apart(usable, kept) if several else []
+    settled = {one.other for one in told}
+    decided = decisions({x: made for x, made in usable.items() if x not in settled}, cells) if several else []
     chosen = [on_offer[run.offer] for run in found.runs]
-    beyond = factors(kept, {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}).iloc[0].to_dict()
+    at = {x: np.array([shop.place[x]]) for x in "CND" if x in shop.place}
+    beyond = factors({x: kept[x] for x in at}, at).iloc[0].to_dict()
     warnings = (*warnings, *ground.repeated(chosen), *too_far(beyond))
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),
-        shop.field.misfit, found, tuple(on_offer), tuple(decided),
+        shop.field.misfit, found, tuple(on_offer), tuple(decided), tuple(told), variant,
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget, shop.place, beyond, warnings,
     )  # fmt: skip
@@ -208,6 +211,5 @@ def _trained(study: Study, chosen: Sequence[Offer], variant: str | None, *, exte
 
 def _extended(study: Study, chosen: Sequence[Offer], variant: str | None) -> Study:
     """The study with the chosen cells, of a ``variant``, beside its own."""
-    where = {"seeds": study.seeds[:1], **({"variant": variant} if study.variants else {})}
-    cells = [Added.model_validate({**offer.cell.model_dump(exclude_none=True), **where}) for offer in chosen]
+    cells = [added(study, offer, variant) for offer in chosen]
     return study.model_copy(update={"added": (*study.added, *cells)})

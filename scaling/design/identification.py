@@ -75,6 +75,9 @@ class Identification:
         parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
         parts += [noise_text(self.noise)] if self.noise else []
+        laws = list(dict.fromkeys(found.prior.law.name for _, found in self.statements))
+        if self.helps and len(laws) > 1:
+            parts.append(f"What would help is by {laws[0]}, the first of the laws.")
         parts += [help_text(found, self.labels, self.flops) for found in self.helps]
         return "\n\n".join(parts)
 

@@ -13,10 +13,11 @@ from analysis.fits.summary import count
 from analysis.planning.field import Misfit
 from analysis.planning.help import Help
 from analysis.planning.prior import Prior
-from analysis.planning.rivals import Decision
+from analysis.planning.rivals import Decision, Told
 from analysis.planning.statement import ahead_text, help_table, nothing_text
 from scaling.plan.offers import Offer
-from scaling.plan.written import spec_text
+from scaling.plan.written import cell_text, spec_text
+from scaling.spec.designs.cells import Added, Cell
 from scaling.spec.models import Study
 
 
@@ -24,7 +25,9 @@ from scaling.spec.models import Study
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
     identifies no law yet. The prior's noise is what they were chosen by, beside ``misfit``. ``study`` trains
-    them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
+    them; ``extends``: into the results that are there. ``decisions`` are cells that tell laws apart which are
+    not ``told`` apart by the table; ``variant``: that of all its runs. ``warnings`` say what speaks against
+    the runs."""
 
     fit: Fit | None
     prior: Prior
@@ -32,6 +35,8 @@ class Following:
     help: Help
     offers: tuple[Offer, ...]
     decisions: tuple[Decision, ...]
+    told: tuple[Told, ...]
+    variant: str | None
     study: Study
     extends: bool
     spent: float
@@ -67,8 +72,8 @@ class Following:
             lines.append(f"  within {self.budget:.3g} FLOPs {nothing_text(half)}")
         lines += [f"  {offer.label}: continues a trunk from step {offer.continued:,} of {offer.steps:,}"
                   for offer in self.chosen if offer.continued]  # fmt: skip
-        if self.decisions:
-            lines += ["", *self._deciding]
+        if self.decisions or self.told:
+            lines += ["", *(f"  {one.text}" for one in self.told), *self._deciding]
         if self.warnings:
             lines += ["", *(f"warning: {text}" for text in self.warnings)]
         return "\n".join(lines)
@@ -83,16 +88,38 @@ class Following:
 
     @property
     def _deciding(self) -> list[str]:
-        """Cells that decide between laws, which are no part of the spec, and how to train them."""
-        lines = ["  cells that decide between laws, beside the budget and in no spec that is written:"]
+        """Cells that decide between laws, and how to train those that are not among the runs."""
+        any_decides = any(one.decides for one in self.decisions)
+        lines, rest = ["  cells that decide between laws:"] * any_decides, dict[int, Offer]()
         for one in self.decisions:
-            offer = self.offers[one.offer]
-            lines.append(f"  {offer.label} ({one.cost:.3g} FLOPs): {one.text}")
-        written = [_flow(self.offers[one.offer]) for one in self.decisions if one.decides]
-        if written:
-            where = "added" if self.extends else "design.runs"
-            lines.append(f"  to train them put into `{where}` of the spec: {', '.join(written)}")
+            offer, chosen = self.offers[one.offer], self._is_chosen(one)
+            cost = f"{one.cost:.3g} FLOPs{', one of the runs above' if chosen else ''}"
+            lines.append(f"  {offer.label} ({cost}): {one.text}")
+            if one.decides and not chosen:
+                rest[one.offer] = offer
+        if rest:
+            one_more = len(rest) == 1
+            written = ", ".join(cell_text(cell) for cell in map(self._written, rest.values()))
+            lines.append(
+                f"  {'it is' if one_more else 'these are'} beside the budget and in no spec that is written; "
+                f"to train {'it' if one_more else 'them'} put into {self._place}: {written}"
+            )
         return lines
+
+    def _is_chosen(self, one: Decision) -> bool:
+        return one.offer in {run.offer for run in self.help.runs}
+
+    @property
+    def _place(self) -> str:
+        """Where further cells are written, in words."""
+        if self.help.runs:
+            return f"`{'added' if self.extends else 'design.runs'}` of the spec below"
+        return f"`added` of {'study.yaml' if self.extends else 'the spec that was given'}"
+
+    def _written(self, offer: Offer) -> Cell:
+        """A cell as it is written there."""
+        listed = self.help.runs and not self.extends
+        return offer.cell if listed else added(self.study, offer, self.variant)
 
     def yaml(self, place: Path | None = None) -> str:
         """The spec that trains them, to be written to ``place`` or printed, without what it would have if it
@@ -114,22 +141,24 @@ class Following:
             "place": dict(self.place),
             "beyond": dict(self.beyond),
             "decisions": [
-                vars(one) | {"decides": one.decides, "cell": _cell(self.offers[one.offer])}
+                vars(one)
+                | {
+                    "decides": one.decides,
+                    "chosen": self._is_chosen(one),
+                    "cell": self.offers[one.offer].cell.model_dump(exclude_none=True),
+                }
                 for one in self.decisions
             ],
+            "told": [vars(one) for one in self.told],
             "warnings": list(self.warnings),
             "spec": self.yaml() if self.help.runs else None,
         }
 
 
-def _cell(offer: Offer) -> dict[str, Any]:
-    return offer.cell.model_dump(exclude_none=True)
-
-
-def _flow(offer: Offer) -> str:
-    """A cell as a spec has it, on one line."""
-    return "{" + ", ".join(f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
-                           for name, value in _cell(offer).items()) + "}"  # fmt: skip
+def added(study: Study, offer: Offer, variant: str | None) -> Added:
+    """A cell on offer as a study has it beside its own, of a ``variant`` where it has some."""
+    where = {"seeds": study.seeds[:1], **({"variant": variant} if study.variants else {})}
+    return Added.model_validate({**offer.cell.model_dump(exclude_none=True), **where})
 
 
 def too_far(beyond: Mapping[str, float]) -> Iterator[str]:

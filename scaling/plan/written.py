@@ -14,10 +14,12 @@ from ruamel.yaml import YAML
 
 from scaling.plan.kept import specs_folder
 from scaling.plan.tuned import with_hashes
+from scaling.spec.designs.cells import Cell
 from scaling.spec.models import Study
 
 # Fields of corpora, tokenizers, tuned rules, recipes and families that are relative to the folder of a spec.
 RELATIVE = frozenset({"files", "path", "file", "init_from", "describe"})
+LONG = 10**6  # characters: a line that is never broken
 
 
 def study_text(study: Study) -> str:
@@ -42,11 +44,24 @@ def spec_text(study: Study, place: Path | None, *heading: str) -> str:
     """
     text = io.StringIO()
     text.writelines(f"# {line}\n" for line in heading)
-    dumper: Any = YAML()
-    dumper.default_flow_style = None
-    dumper.representer.add_representer(float, _plain)
-    dumper.dump(_chosen(_placed(study, place)), text)
+    _dumper().dump(_chosen(_placed(study, place)), text)
     return text.getvalue()
+
+
+def cell_text(cell: Cell) -> str:
+    """Return a cell as a spec has it, on one line."""
+    text, dumper = io.StringIO(), _dumper(on_one_line=True)
+    dumper.dump(cell.model_dump(mode="json", exclude_defaults=True), text)
+    return text.getvalue().strip()
+
+
+def _dumper(*, on_one_line: bool | None = None) -> Any:
+    """A writer of specs as a user would write them; left out: the innermost lists and sections on a line."""
+    dumper: Any = YAML()
+    dumper.default_flow_style = on_one_line
+    dumper.width = LONG if on_one_line else None
+    dumper.representer.add_representer(float, _plain)
+    return dumper
 
 
 def _placed(study: Study, place: Path | None) -> Study:

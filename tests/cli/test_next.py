@@ -51,6 +51,8 @@ def test_the_plan_of_the_quickstart_takes_priors_noise_and_laws():
     fit = RUNS.parent / "fits" / "chinchilla.json"
     assert half("--prior", str(fit)) > 1.3 * by_default  # whose residuals vary more than seeds
     assert "studies of tied simulated" in call(*PLAN, QUICKSTART, "--law", "tied", "--simulate", "2").stdout
+    both = call(*PLAN, QUICKSTART, "--law", "chinchilla", "--law", "tied").stdout
+    assert "What would help is by chinchilla, the first of the laws." in both
     wrong = call(*PLAN, QUICKSTART, "--prior", "alpha=x,gamma=1")
     assert wrong.returncode == 2 and "must be a number or a range" in wrong.stderr
 

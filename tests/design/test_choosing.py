@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from analysis.fits.fitting import fit
+from analysis.planning.help import Advice
 from analysis.planning.prior import Prior
+from analysis.planning.rivals import Decision as Deciding
 from analysis.planning.split import split_of
 from analysis.planning.target import Target
 from analysis.tables.runs import select
@@ -20,12 +23,13 @@ from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
 from scaling.design.following import Wish, next_runs, prior_of
 from scaling.design.growing import decided
+from scaling.design.proposal import Following
 from scaling.design.rounds import said_of
 from scaling.errors import UserError
 from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.plan import Plan
 from scaling.plan.warnings import LEAST_STEPS
-from scaling.plan.written import study_text
+from scaling.plan.written import cell_text, study_text
 from scaling.spec.designs.cells import Replicates
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
@@ -310,6 +314,41 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
         assert (found.prior.noise, found.misfit) == split_of(made, Prior.of_fit(made, "here"), inputs)
     (first,) = (line for line in found.text.splitlines() if "90% interval of the forecast" in line)
     assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
+
+
+@pytest.fixture(scope="module")
+def within_reach() -> Following:
+    """The quickstart's next runs for hardly more compute than it has, where none gains."""
+    table = pd.read_csv(REFERENCE / "quickstart" / "runs.csv")
+    study = load_study(SPECS.parent / "quickstart.yaml")
+    return next_runs(study, table, Wish(Target.at_compute(1e12), many=4, laws=("chinchilla", "kaplan")))
+
+
+def test_runs_that_gain_less_than_a_hundredth_are_not_proposed(within_reach: Following) -> None:
+    assert within_reach.chosen == () and "narrows it by 1% or more" in within_reach.text
+
+
+def test_laws_that_the_runs_tell_apart_already_need_no_cells(within_reach: Following) -> None:
+    (told,) = within_reach.told
+    assert told.deviations > 2 and within_reach.decisions == () and told.label.startswith("w")
+    assert "the runs that are there tell kaplan from chinchilla already" in within_reach.text
+
+
+def test_where_cells_that_decide_are_written_is_said_as_it_is(within_reach: Following) -> None:
+    deciding = [Deciding(i, 1e11, "chinchilla", "tied", 0.05, 3.0) for i in (0, 1)]
+    found = replace(within_reach, decisions=tuple(deciding), told=())
+    assert "these are beside the budget" in found.text
+    assert (
+        "put into `added` of the spec that was given: {" in found.text
+        and "seeds: [{init: 0, order: by-size}]" in found.text
+    )
+    assert "`added` of study.yaml: {" in replace(found, extends=True).text
+    row = Advice(0, 1e5, 1e6, 1e11, 1e11, 0.1, 0.05, 1e-12, "a new size")
+    listed = replace(found, help=replace(found.help, runs=(row,)))
+    cell = cell_text(listed.offers[1].cell)
+    assert f"to train it put into `design.runs` of the spec below: {cell}" in listed.text
+    assert f"{listed.offers[0].label} (1e+11 FLOPs, one of the runs above)" in listed.text
+    assert [one["chosen"] for one in listed.to_json()["decisions"]] == [True, False]
 
 
 def test_what_is_written_for_the_next_runs_is_what_is_not_left_out_by_default() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from scaling.errors import UserError
 from scaling.files import write_json
@@ -10,7 +11,8 @@ from scaling.plan import coordcheck
 from scaling.plan.data import resolve_data
 from scaling.plan.expand import plan_spec
 from scaling.plan.kept import load_spec
-from scaling.plan.written import spec_text, study_text
+from scaling.plan.written import cell_text, spec_text, study_text
+from scaling.spec.designs.cells import Added, Cell
 from scaling.spec.load import load_study, study_from_dict
 from scaling.store.folder import ResultsFolder
 from tests.cli.call import call
@@ -114,3 +116,9 @@ def test_optimal_and_next_find_them_too(results):
     asked = ("--fixed", "E=1.7,A=400,B=400,alpha=.34,beta=.28", "--compute", "1e12")
     done = call("optimal", *asked, "--spec", results.spec)
     assert done.returncode == 0 and f"folder: {load_spec(results.spec).source.folder}" in done.stdout
+
+
+def test_a_cell_is_written_on_one_line_with_all_its_digits():
+    for cell in (Cell(width=64, tokens=1234567), Added(width=8, depth=2, flops=1.7e11, seeds=(0, 3))):
+        text = cell_text(cell)
+        assert "\n" not in text and type(cell).model_validate(YAML(typ="safe").load(text)) == cell

@@ -34,6 +34,14 @@ def test_the_interval_is_the_one_that_simulated_studies_report() -> None:
     assert simulated.to_dict()["law"] == "critical-batch"
 
 
+def test_a_study_counts_once_by_its_worst_group() -> None:
+    groups = [group(), group(DOUBLED[::5]), group()]
+    found = expect_batches(Prior.published("bytes"), CriticalPrior.given(1000.0, 1000.0), groups)
+    assert simulate_batches(found, 4, bootstrap=20).status == {"not_identified": 4}
+    found = expect_batches(Prior.published("bytes"), CriticalPrior.given(1000.0, 1000.0), groups[::2])
+    assert simulate_batches(found, 4, bootstrap=20).status == {"identified": 4}
+
+
 def test_studies_of_too_few_batches_have_nothing_to_show() -> None:
     prior = CriticalPrior.given(300.0, 300.0)
     found = expect_batches(Prior.published("bytes"), prior, [group(DOUBLED[::5])])
@@ -79,6 +87,22 @@ def test_what_would_be_identified_goes_beyond_the_batches_as_far_as_noise_allows
     assert fine.low < coarse.low < 700 < coarse.high < fine.high
 
 
+@pytest.mark.parametrize("trunk_tokens", [0.0, 5e5])
+def test_what_would_be_identified_is_so_where_it_is_the_true_one(trunk_tokens: float) -> None:
+    """At each critical batch with the loss, and so the noise of steps, that runs then reach."""
+    after = BatchGroup("g", 41600, 5e5, DOUBLED, 4e5, trunk_tokens, 256.0)
+
+    def verdict(critical: float) -> str:
+        prior = CriticalPrior.given(critical, critical)
+        return expect_batches(Prior.published("bytes"), prior, [after]).found[0].verdict.verdict
+
+    prior = CriticalPrior.given(900.0, 900.0)
+    reach = expect_batches(Prior.published("bytes"), prior, [after]).found[0].reach
+    assert reach is not None
+    assert verdict(reach.low * 1.15) == verdict(reach.high / 1.15) == "yes"
+    assert "yes" not in {verdict(reach.low / 1.15), verdict(reach.high * 1.15)}
+
+
 def test_a_range_of_the_prior_must_be_identified_throughout() -> None:
     wide = expect_batches(Prior.published("bytes"), CriticalPrior.given(1.0, 1e6), [group()]).found[0]
     assert (wide.verdict.verdict, wide.verdict.code) == ("no", "prior")
@@ -92,15 +116,32 @@ def test_the_critical_batch_is_taken_where_the_loss_is_reached() -> None:
     assert [CriticalPrior.nearest(x).about for x in (1e5, 1e6, 1e9, 1e12)] == [4e5, 4e5, 1e10, 1e10]
 
 
-def law_of(count: int) -> ExpectedBatches:
+def law_of(count: int, noise: float = 0.0056, exponent: float = 0.0) -> ExpectedBatches:
     sizes = np.geomspace(1e4, 1e6, count)
-    groups = [BatchGroup(f"g{i}", n, 1e6, DOUBLED, 8e5) for i, n in enumerate(sizes)]
-    return expect_batches(Prior.published("bytes"), CriticalPrior.given(800.0, 1200.0), groups)
+    groups = [BatchGroup(f"g{i}", n, 1e6 * n / 1e5, DOUBLED, 8e5 * n / 1e5) for i, n in enumerate(sizes)]
+    critical = CriticalPrior(1000 / 1e6**exponent, exponent, "here")
+    return expect_batches(Prior.published("bytes", NoiseLevel(noise)), critical, groups)
 
 
 def test_a_power_law_takes_groups() -> None:
-    two, six = law_of(2), law_of(6)
-    assert two.exponent is None and "it takes 3 groups" in batches_text(two)
-    assert six.exponent is not None and abs(six.exponent[0]) < 1e-6 < six.exponent[1]
-    assert "Bcrit as a power of the loss reached: exponent" in batches_text(six)
+    two, six = law_of(2), law_of(6, 1e-4, 0.3)
+    assert two.exponent.verdict.code == "shortage" and two.exponent.value is None
+    assert "not identified: it takes 3 groups" in batches_text(two)
+    assert two.to_dict()["exponent"]["verdict"]["reason"].startswith("it takes 3 groups")
+    assert six.exponent.verdict.verdict == "yes"
+    assert six.exponent.value is not None and six.exponent.value < 0
+    assert "Bcrit as a power of the loss reached: exponent known to +-" in batches_text(six)
     assert batches_text(six).startswith("What this design can identify of the critical batch: yes\n")
+
+
+def test_an_exponent_with_a_wide_interval_is_not_identified() -> None:
+    """Half of its interval is more than a quarter of it; about a value of 0 a narrow one says something."""
+    wide, none = law_of(6, 0.02, 0.3), law_of(6, 1e-4)
+    value, half = wide.exponent.value, wide.exponent.half_width
+    assert value is not None and half is not None and half > abs(value) / 4
+    assert wide.exponent.verdict.code == "wide" and wide.identified == 6
+    said = wide.to_dict()["exponent"]["verdict"]
+    assert said["verdict"] == "no" and said["reason"].startswith(f"+-{half:.2g} about {value:.2f}")
+    assert f"not identified: {said['reason']}" in batches_text(wide)
+    assert none.exponent.value == pytest.approx(0, abs=1e-6)
+    assert none.exponent.verdict.verdict == "yes"
