@@ -145,7 +145,7 @@ def steps_to_common_loss(
 
 
 def _horizons(runs: pd.DataFrame) -> np.ndarray:
-    """The horizon of each run (n,), tokens: that of the smallest batch whose tokens are the same to whole steps
+    """The horizon of each run (n,): tokens of the smallest batch that has the same to whole steps
     of the larger one."""
     tokens, batches = (runs[x].to_numpy(float) for x in ("tokens", "batch_tokens"))
     out, firsts = np.empty(len(runs)), list[int]()
