@@ -106,8 +106,9 @@ def steps_to_common_loss(
         loss: the column of losses.
 
     Returns:
-        As :func:`steps_to_loss`, with a column ``horizon`` (tokens): the shortest of runs that whole steps
-        move apart. Give ``by=(*by, "horizon", "target_loss")`` to :func:`analysis.criticalbatch.find`.
+        As :func:`steps_to_loss`, with a column ``horizon`` (tokens): that of the smallest batch, of runs
+        that whole steps move apart. :func:`analysis.criticalbatch.find` takes them with
+        ``by=(*by, "horizon", "target_loss")``.
 
     Raises:
         AnalysisError: for a missing column, or as :func:`steps_to_loss`.
@@ -120,19 +121,19 @@ def steps_to_common_loss(
         raise AnalysisError(problems)
     trunk = runs["role"].eq("trunk") if "role" in runs else pd.Series(False, runs.index)
     decay: Any = runs["decay_tokens"] if "decay_tokens" in runs else pd.Series(0, runs.index)
-    branches = runs.assign(_constant=runs["tokens"] - decay.fillna(0))[~trunk].sort_values("tokens")
+    branches = runs.assign(_constant=runs["tokens"] - decay.fillna(0))[~trunk]
     found, excluded = (
         [],
         [{"row": str(x), "reason": "others branch from it"} for x in runs.loc[trunk, "run_id"]],
     )
     for _, part in branches.groupby(list(by), sort=True, dropna=False):
-        for _, alike in part.groupby(_horizons(part), sort=True):
+        for horizon, alike in part.groupby(_horizons(part), sort=True):
             mine: Any = curves.merge(alike[["run_id", "_constant"]], on="run_id")
             mine = mine[(mine["tokens"] <= mine["_constant"]) & mine[loss].notna()]
             if mine.empty:
                 continue
             target = float(mine.groupby("run_id")[loss].min().max())
-            rows = alike.drop(columns="_constant").assign(horizon=alike["tokens"].min())
+            rows = alike.drop(columns="_constant").assign(horizon=horizon)
             steps, left = steps_to_loss(mine.drop(columns="tokens"), target, loss=loss, runs=rows)
             found.append(steps)
             excluded += left
@@ -144,12 +145,16 @@ def steps_to_common_loss(
 
 
 def _horizons(runs: pd.DataFrame) -> np.ndarray:
-    """A number for each run (n,), in order of their tokens: the same where whole steps of the larger batch
-    explain the difference."""
-    out, start, largest, code = [], -np.inf, 0.0, -1
-    for tokens, batch in zip(runs["tokens"], runs["batch_tokens"], strict=True):
-        largest = max(largest, batch)
-        if tokens - start > largest:
-            start, largest, code = tokens, batch, code + 1
-        out.append(code)
-    return np.array(out)
+    """The horizon of each run (n,): tokens of the smallest batch that has the same to whole steps
+    of the larger one."""
+    tokens, batches = (runs[x].to_numpy(float) for x in ("tokens", "batch_tokens"))
+    out, firsts = np.empty(len(runs)), list[int]()
+    for i in np.lexsort((tokens, batches)):
+        apart = np.array([abs(tokens[i] - tokens[k]) for k in firsts])
+        alike = apart <= np.array([batches[i] * (batches[i] > batches[k]) for k in firsts])
+        if not alike.any():
+            firsts.append(i)
+            out[i] = tokens[i]
+        else:
+            out[i] = tokens[firsts[int(np.argmin(np.where(alike, apart, np.inf)))]]
+    return out

@@ -172,7 +172,7 @@ def test_a_design_is_read_at_the_loss_that_all_its_batches_reach_before_their_de
     table, excluded = criticalbatch.steps_to_common_loss(frame, pd.DataFrame(rows))
     assert excluded == [{"row": "t", "reason": "others branch from it"}]
     assert table.groupby("horizon")["batch_tokens"].apply(list).to_dict() == {
-        9600: [100, 1600, 400], 19200: [100, 1600, 400],
+        10_000: [100, 1600, 400], 20_000: [100, 1600, 400],
     }  # fmt: skip
     # the largest batch has 4 (9) constant steps of the 30 that a loss of 3 takes it
     assert table.groupby("horizon")["target_loss"].unique().tolist() == [[4 - 4 / 30], [4 - 9 / 30]]
