@@ -168,6 +168,7 @@ def derived(rows: pd.DataFrame, found: dict[str, float]) -> dict[str, object]:
             "sets": sorted(rows["set"].unique()),
             "pairs": len(rows),
             "splits": rows.groupby(["set", "split"]).ngroups,
+            "farthest": round(float(rows["far"].max()), 1),
             "kappa of families, 90 %": {
                 f: [round(end, 2) for end in ends] for f, ends in kappas(likelihoods(rows, all_.mean)).items()
             },

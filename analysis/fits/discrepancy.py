@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 FILE = "discrepancy.json"
-TRIED = 60.0  # times beyond the data: the farthest forecasts of published runs that constants are from
 FULL = 2.0  # times beyond the data, from where on a forecast is that of the refit, and as much too high
 
 
@@ -63,6 +62,11 @@ class Discrepancy:
             own: b there, as of :meth:`sd`.
         """
         return self.mean * self.sd(gain, own)
+
+    @property
+    def farthest(self) -> float:
+        """Times beyond the compute of the data, of the farthest forecast that they were derived from."""
+        return self.origin["farthest"]
 
     @property
     def unscaled(self) -> Discrepancy:

@@ -41,8 +41,7 @@ LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth wit
 class Parts:
     """Of runs asked for, (m,) each: ``refit``, its loss in nats; ``lean``, how much too high it is expected
     to be, of log loss; and standard deviations of log loss: of the ``law``, of a ``run`` about it, of the
-    ``discrepancy`` between law and world; ``gain``: the improvement in log loss from the data to the target
-    that the discrepancy grows with; ``above``: how far the target lies above the data in log C, or what
+    ``discrepancy`` between law and world; ``above``: how far the target lies above the data in log C, or what
     stands for it."""
 
     refit: np.ndarray
@@ -50,7 +49,6 @@ class Parts:
     law: np.ndarray
     run: np.ndarray
     discrepancy: np.ndarray
-    gain: np.ndarray
     above: np.ndarray
 
     @property
@@ -138,17 +136,14 @@ class Extrapolation:
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         some = self.draws[:: max(1, len(self.draws) // PROMISES)]
-        gain, h, above = promised(
-            self.problem, np.concatenate([self.point, some]), self.fit.data, inputs, group, self.least
-        )
+        gain, h, above = promised(self.problem, some, self.fit.data, inputs, group, self.least)
         own = None if self.own is None else self.own.grown(h)
         return Parts(
             best,
             self.leans[group],
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
-            _central(self.constants.sd(gain[1:], own)),
-            gain[0],
+            _central(self.constants.sd(gain, own)),
             above,
         )
 

@@ -111,7 +111,7 @@ class Expected:
         return law_alone(name, found.half_width, self.level) if found and known else None
 
     @property
-    def too_far(self) -> bool:
+    def without_best_size(self) -> bool:
         """Whether the target lies too far beyond the runs for its N* to be known."""
         name = size_name(self.target.compute or 0.0) if self.target else ""
         return any(one.name == name and np.isnan(one.value) for one in self.quantities)

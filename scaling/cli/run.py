@@ -120,8 +120,9 @@ def _print(done: StudyReport, *, as_json: bool, report: bool) -> None:
     if "tuning" in done.plan.totals.by_role:
         return say.next_command("basins", done.folder)
     if done.findings.fit.status.code == "at_bound" and len(done.findings.analysis.described) == 1:
-        farthest = max(run.flops for run in done.plan.runs)
-        return say.next_command("next", done.folder, "--compute", f"{farthest:.3g}")
+        from scaling.design.tables import farther
+
+        return say.next_command("next", done.folder, "--compute", f"{farther(done.plan):.3g}")
     body = all(run.params_body is not None for run in done.plan.runs)
     return say.next_command("fit", done.folder, *(("--convention", "body") if body else ()))
 

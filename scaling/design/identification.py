@@ -223,7 +223,7 @@ def _helpful(
     if not on_offer:
         return (), {}
     cells, found = cells_of(on_offer, fitted), list[Help]()
-    goals: tuple[Goal, ...] = ("loss",) if stated.too_far else ("loss", "size")
+    goals: tuple[Goal, ...] = ("loss",) if stated.without_best_size else ("loss", "size")
     for goal in goals:
         try:
             said = stated.ahead if goal == "loss" else stated.size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.fits.discrepancy import TRIED
+from analysis.fits.discrepancy import shipped
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.planning.field import Misfit
@@ -163,9 +163,10 @@ def added(study: Study, offer: Offer, variant: str | None) -> Added:
 
 def too_far(beyond: Mapping[str, float]) -> Iterator[str]:
     """Say of a target that no forecast of published runs has reached as far."""
-    if (far := beyond.get("C", 1.0)) > TRIED:
+    tried = shipped().farthest
+    if (far := beyond.get("C", 1.0)) > tried:
         yield (
             f"the target has {far:.3g} times the compute of the largest run, and forecasts were tried on "
-            f"published runs up to {TRIED:g} times beyond: the interval is a guess; choose runs for a nearer "
-            "target first"
+            f"published runs up to {tried:.2g} times beyond: the interval is a guess; choose runs for a "
+            "nearer target first"
         )

@@ -85,6 +85,15 @@ def targets_of(plan: Plan, compute: float | None, chosen_for: float | None = Non
     return [Target.at_compute(chosen_for or float(f"{BEYOND * most:.2g}"))]
 
 
+def farther(plan: Plan) -> float:
+    """A compute of three digits that lies beyond the fitted runs, as `scaling next` asks for: that of
+    :func:`targets_of` where it does, else ``BEYOND`` times the largest."""
+    most = max(run.flops for run in plan.runs if run.role == "fit")
+    found = targets_of(plan, None)[-1].compute
+    held = float(f"{found:.3g}") if found is not None else 0.0
+    return held if held > most else float(f"{BEYOND * most:.3g}")
+
+
 def offered(
     study: Study,
     vocab_size: int,

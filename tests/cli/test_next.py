@@ -88,7 +88,7 @@ def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
     assert f"warning: {found['warnings'][0]}" in done.stdout
     assert found["half_width_after"] == found["half_width_before"]
     assert (
-        "556 times the compute" in found["warnings"][-1] and "up to 60 times beyond" in found["warnings"][-1]
+        "556 times the compute" in found["warnings"][-1] and "up to 42 times beyond" in found["warnings"][-1]
     )
 
 

@@ -162,7 +162,8 @@ def test_a_target_too_far_out_to_have_a_best_run_has_no_forecast() -> None:
     runs["flops"] *= 1 + (1e9 / runs["params"]) ** 0.5
     found = expect(PRIOR, runs, [far])
     assert found.ahead is None and "nan" not in expected_text(found)
-    assert found.too_far and not expect(PRIOR, runs, [Target.at_compute(1e23)]).too_far
+    assert found.without_best_size
+    assert not expect(PRIOR, runs, [Target.at_compute(1e23)]).without_best_size
 
 
 def test_the_width_of_a_range_counts_in_what_is_expected() -> None:
