@@ -70,7 +70,7 @@ def ours(rows: pd.DataFrame, of: dict[str, Scale], level: float = 0.9) -> pd.Dat
     kappa, mean = (
         rows["family"].map({f: getattr(one, x) for f, one in of.items()}) for x in ("kappa", "mean")
     )
-    se = np.sqrt(rows["law"] ** 2 + rows["run"] ** 2 + (kappa * rows["unscaled"]) ** 2)
+    se = np.sqrt(rows["law"] ** 2 + rows["run"] ** 2 + (kappa * rows["stated"]) ** 2)
     half = stats.norm.ppf(0.5 + level / 2) * se.to_numpy()
     centre = (rows["centre"] - mean * kappa * rows["lean"]).to_numpy()
     return scored(rows, centre - half, centre + half, level)

@@ -80,7 +80,7 @@ class Earlier:
     @cached_property
     def fit(self) -> Fit:
         """The early rows as a fit that predicts; its covariance is linear, and of its parameters nothing is
-        claimed."""
+        claimed: whether it is settled is taken from the whole."""
         whole, problem, solution = self.whole, self.problem, self.solution
         data = {
             name: tuple(column[i] for i in np.flatnonzero(self.early)) for name, column in whole.data.items()

@@ -23,7 +23,7 @@ from analysis.fits.covariance import usable
 from analysis.fits.discrepancy import FULL, Discrepancy, shipped
 from analysis.fits.earlier import budget_of, scale_of
 from analysis.fits.intervals import NORMAL
-from analysis.fits.promise import improvement, promised, steepness
+from analysis.fits.promise import improvement, promised, steepness, unbending, unsettled
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
 
@@ -77,7 +77,8 @@ class Extrapolation:
     """A fit's law beyond its data. ``problem``: the weighted refit, ``point`` (1, P) its optimum, ``draws``
     (R, P) its replicates, in plain coordinates; ``run``: standard deviation of a run's log loss about it, at
     the largest compute; ``own``: the back-test, None where the table allows none; ``constants``: of the
-    discrepancy."""
+    discrepancy; ``least``: slopes of the power law that the
+    discrepancy is no less than with, None where the fit is settled."""
 
     fit: Fit
     problem: Problem
@@ -86,6 +87,7 @@ class Extrapolation:
     run: float
     own: Own | None
     constants: Discrepancy
+    least: dict[str, np.ndarray] | None = None
 
     @classmethod
     def of(cls, fit: Fit, constants: Discrepancy | None = None) -> Extrapolation:
@@ -107,6 +109,7 @@ class Extrapolation:
         return cls(
             fit, problem, problem.shift(solution.u, 1.0)[None], drawn.u,
             _run_noise(fit, problem, solution.u, share), _own(fit), constants,
+            unbending(problem) if unsettled(fit) else None,
         )  # fmt: skip
 
     @cached_property
@@ -136,7 +139,7 @@ class Extrapolation:
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         some = self.draws[:: max(1, len(self.draws) // PROMISES)]
         gain, h, above = promised(
-            self.problem, np.concatenate([self.point, some]), self.fit.data, inputs, group
+            self.problem, np.concatenate([self.point, some]), self.fit.data, inputs, group, self.least
         )
         own = None if self.own is None else self.own.grown(h)
         return Parts(

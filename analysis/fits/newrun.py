@@ -27,6 +27,10 @@ from analysis.solve.problem import Loss
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
+UNSETTLED = (
+    "; the fit does not settle what is irreducible, so the discrepancy is no less than with a power law "
+    "through the data, which holds nothing irreducible"
+)
 FORECAST = (
     "the band assumes that the law holds there; a new run is forecast by a refit that weighs runs by "
     "(C / max C)^{weight:g}, with the discrepancy that laws had to published runs, whose mean is taken off"
@@ -63,7 +67,9 @@ def predicted(
     if new_run:
         _inside(fit, out, draws, plain, level)
     if new_run and _beyond(fit, out, everything, group, far, plain, level):
-        meaning = FORECAST.format(weight=fit.forecast().constants.weight)
+        outlook = fit.forecast()
+        meaning = FORECAST.format(weight=outlook.constants.weight)
+        meaning += "" if outlook.least is None else UNSETTLED
         notes = prediction.extrapolated(out, far, meaning)
     else:
         notes = prediction.extrapolated(out, far)

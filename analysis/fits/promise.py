@@ -3,13 +3,14 @@
 At a target the promise is the law's slope there times the way. A law that holds nearly all of the loss
 irreducible has no slope far out, but is no truer there than halfway. So the promise is the most of any place
 on the way to the target, straight in logs from where the data end: at their largest compute, with each input
-as near to the target's as they have it.
+as near to the target's as they have it. Where a fit does not settle what is irreducible, it is no less than
+that of a power law through the data, which holds nothing irreducible.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +18,15 @@ from analysis.fits.allocation import values
 from analysis.fits.earlier import scale_of
 from analysis.solve.problem import Problem
 
+if TYPE_CHECKING:
+    from analysis.fits.result import Fit
+
 GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
 TINY = 1e-12  # of a way, for targets within the data
 STEP = 1e-3  # in log, over which a slope of the law is taken
 PLACES = np.geomspace(0.25, 25.0, 16)  # distances in log from the data at which a law is asked too
+FEW = "few_clusters"
+SETTLED = ("ok", "partly_identified", "none_identified")  # of fits that are an optimum, and the only one
 
 
 def promised(
@@ -29,6 +35,7 @@ def promised(
     data: Mapping[str, Any],
     inputs: Mapping[str, np.ndarray],
     group: np.ndarray,
+    least: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Say what a law promises from its data to targets.
 
@@ -38,6 +45,7 @@ def promised(
         data: of the rows, N, D, C where known and other inputs of the law, (n,) each.
         inputs: of the targets, likewise (m,).
         group: index of each target's group (m,).
+        least: slopes of a power law that promises no more; left out: none is asked.
 
     Returns:
         The promise (R, m); the distance in log C, or what stands for it, from the data, and that above them,
@@ -53,7 +61,10 @@ def promised(
         mine = scale if problem.group is None else scale[problem.group == g]
         h[group == g] = outside(target[group == g], mine)
         above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
-    return promise(problem, draws, inputs, beyond, h, group), np.abs(h), above
+    most = promise(problem, draws, inputs, beyond, h, group)
+    if least is not None:
+        most = np.maximum(most, improvement(least, h, beyond))
+    return most, np.abs(h), above
 
 
 def promise(
@@ -109,6 +120,28 @@ def improvement(
     steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
     alone: Any = sum(np.abs(slope * beyond[x]) for x, slope in slopes.items())
     return np.maximum(np.abs(steep * h), alone)
+
+
+def unsettled(fit: Fit) -> bool:
+    """Whether a fit leaves open what share of the loss is irreducible: an exponent or coefficient is at a
+    bound, other optima fit as well, or the offset (of any group) has too wide an interval, other than because
+    its clusters are few. The law is then no measure of how wrong it may be."""
+    named = (x for x, base in zip(fit.problem.names, fit.problem.base, strict=True) if base == fit.law.offset)
+    found = (fit.identified[name] for name in named if name in fit.identified)
+    wide = any(one.verdict != "yes" and one.code != FEW for one in found)
+    return wide or fit.status.code not in SETTLED
+
+
+def unbending(problem: Problem) -> dict[str, np.ndarray]:
+    """- d log L / d log x (1,) of the power law with nothing irreducible, L = G N^-a D^-b, by weighted least
+    squares through the rows of a problem, G that of each group; of the inputs x that grow with a family."""
+    grown = [x for x in problem.law.inputs if x in GROWTH]
+    group = np.zeros(len(problem.target), int) if problem.group is None else problem.group
+    levels = (group[:, None] == np.unique(group)).astype(float)
+    logs = np.column_stack([np.log(problem.inputs[x]) for x in grown])
+    root = np.sqrt(problem.w)[:, None]
+    found = np.linalg.lstsq(root * np.hstack([logs, levels]), root[:, 0] * np.log(problem.target), rcond=None)
+    return {x: -slope[None] for x, slope in zip(grown, found[0], strict=False)}
 
 
 def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.codec import Result
-from analysis.errors import AnalysisError, plural, some
+from analysis.errors import AnalysisError, plural
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
 from analysis.fits.result import Fit
 from analysis.fits.summary import count, left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
+from analysis.hyperparameters.steps import steps_to_common_loss as steps_to_common_loss
+from analysis.hyperparameters.steps import steps_to_loss as steps_to_loss
 from analysis.laws.law import Law
 from analysis.results import Status, Verdict
 from analysis.tables.expressions import nearest
@@ -115,10 +117,11 @@ def find(
 ) -> CriticalBatch:
     """Find the critical batch of each group of rows, by least squares of log steps.
 
-    With two groups or more, find its power law too.
+    With two groups or more whose critical batch is identified, find its power law too.
 
     Args:
-        table: runs that reached a loss, a row for each run and group (:func:`steps_to_loss` makes them).
+        table: runs that reached a loss, a row for each run and group (:func:`steps_to_common_loss` and
+            :func:`steps_to_loss` make them).
         batch: the column of batches, whose unit the critical batch has.
         steps: the column of steps that the run needed.
         by: columns that tell groups apart (the loss reached, a size): rows equal in all of them are one
@@ -151,14 +154,19 @@ def find(
         cells.append(dict(zip(by, names, strict=True)) | _cell(fits[-1]))
     frame: Any = pd.DataFrame(cells)
     law, tau, notes = None, 0.0, []
-    if on and len(groups) > 1:
-        known = frame[frame["verdict"] == "yes"]
+    known = frame[frame["verdict"] == "yes"]
+    if on and len(known) > 1:
         left = left_behind(frame.drop(known.index).assign(verdict="critical batch"), by)
         law, tau = power_law(CRITICAL, known, on, source=LAW.source, excluded=left, cluster=cluster or "cell",
                              bootstrap=bootstrap, level=level, seed=seed)  # fmt: skip
         notes += law.notes
         if run and cluster is None and table[run].duplicated().any():
             notes.append(SHARED)
+    elif on and len(groups) > 1:
+        notes.append(
+            f"no power law of {', '.join(on)}: the critical batch of {len(known)} of {len(frame)} groups is "
+            "identified, and a line takes two; add batches, or groups"
+        )
     if excluded:
         notes.append(MISSING)
     left_out = (*({**row} for row in excluded), *(row for f in fits for row in f.excluded))
@@ -180,7 +188,7 @@ def _check(
     if cluster is not None and cluster not in by:
         problems.append(f"cluster = {cluster!r}: must be one of by = {tuple(by)!r}")
     if not len(table):
-        problems.append("table: has no rows; give runs that reach a loss (steps_to_loss makes them)")
+        problems.append("table: has no rows; give runs that reach a loss (steps_to_common_loss makes them)")
     if problems:
         raise AnalysisError(problems)
 
@@ -203,8 +211,10 @@ def _cell(found: Fit) -> dict[str, Any]:
         low, high = interval(
             emin / smin, np.clip(ratios, 1e-100, 1e100), found.level, found.intervals.degrees
         )
+    elif emin > 0:  # no Smin: the ratio is bounded below alone
+        low, high = float(np.quantile(ratios, tail)), np.inf
     else:
-        low, high = (float(np.quantile(ratios, q)) for q in (tail, 1 - tail))
+        low, high = 0.0, float(np.quantile(ratios, 1 - tail))
     verdict = side(low, high, np.array(found.data["B"]))
     if verdict.verdict == "yes":
         out |= {CRITICAL: emin / smin, f"{CRITICAL}_se": float(np.log(ratios).std())}
@@ -215,7 +225,8 @@ def _cell(found: Fit) -> dict[str, Any]:
 
 def side(low: float, high: float, batches: np.ndarray) -> Verdict:
     """Judge the interval of a critical batch by the batches (n,) of the runs: known, or on one side of them.
-    ``bound`` has the ends that hold."""
+    ``bound`` has the ends that hold: where steps or tokens do not change at all, the outermost batch."""
+    low, high = (batches.max() if np.isinf(low) else low), (high or batches.min())
     if low > 0 and high <= DECADE * low:
         return Verdict("yes", f"interval spans a factor {high / low:.2g}", {"lower": low, "upper": high})
     if low > batches.min():
@@ -225,79 +236,3 @@ def side(low: float, high: float, batches: np.ndarray) -> Verdict:
         reason = f"batches from {count(batches.min())} are all beyond it; add smaller ones"
         return Verdict("one_sided", reason, {"upper": high}, "all_beyond")
     return Verdict("no", "interval reaches beyond the batches at both ends", code="wide")
-
-
-def steps_to_loss(
-    curves: pd.DataFrame,
-    targets: float | Sequence[float],
-    *,
-    run: str = "run_id",
-    step: str = "step",
-    loss: str = "eval/loss",
-    runs: pd.DataFrame | None = None,
-) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Find the step at which each run first reaches each target loss.
-
-    The lowest loss so far is interpolated linearly in steps, so that a noisy curve is crossed once, and the
-    earlier the noisier it is: smooth it before. A run that never reaches a target, or starts below it, is
-    left out of that target; one that others branch from (role ``trunk``), of all.
-
-    Args:
-        curves: logged rows with columns ``run``, ``step`` and ``loss``.
-        targets: losses to reach, one or more.
-        run: the column that names the run.
-        step: the column of steps.
-        loss: the column of losses.
-        runs: rows to join, one a run (its batch, size).
-
-    Returns:
-        A table with columns ``run``, ``target_loss``, ``steps`` and those of ``runs``, and what is left out
-        as ``{row, reason}``.
-
-    Raises:
-        AnalysisError: for a missing column, targets that are not finite and positive, or runs of the curves
-            that do not have one row in ``runs``.
-    """
-    problems = [f"curves: column {c!r} is missing; {nearest(c, list(curves.columns))}"
-                for c in (run, step, loss) if c not in curves.columns]  # fmt: skip
-    asked: Any = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")
-    wanted = [float(t) for t in asked if np.isfinite(t) and t > 0]
-    if not wanted or len(wanted) < len(asked):
-        problems.append(f"targets = {targets!r}: must be losses, finite and positive, at least one")
-    if runs is not None and (run not in runs.columns or runs[run].duplicated().any()):
-        problems.append(f"runs: needs column {run!r} with one row per run")
-    elif runs is not None and not problems:
-        unknown = sorted(set(curves[run].astype(str)) - set(runs[run].astype(str)))
-        if unknown:
-            problems.append(f"runs: no row for {some(unknown)} of the curves; add them")
-    if problems:
-        raise AnalysisError(problems)
-    rows, excluded = [], []
-    trunks = set(runs.loc[runs["role"] == "trunk", run]) if runs is not None and "role" in runs else set()
-    for name, part in curves.groupby(run, sort=True):
-        if name in trunks:
-            excluded.append({"row": str(name), "reason": "others branch from it"})
-            continue
-        numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
-        s, y = (np.asarray(x, float) for x in numeric)
-        fine = np.isfinite(s) & np.isfinite(y)
-        order = np.argsort(s[fine], kind="stable")
-        s, lowest = s[fine][order], np.minimum.accumulate(y[fine][order])
-        for target in wanted:
-            below = np.flatnonzero(lowest <= target)
-            if not len(below):
-                reason = f"never reaches the loss {target:g}"
-            elif below[0] == 0:
-                reason = f"is below the loss {target:g} at its first point"
-            else:
-                k = below[0]
-                share = (lowest[k - 1] - target) / (lowest[k - 1] - lowest[k])
-                rows.append({run: name, "target_loss": target, "steps": s[k - 1] + share * (s[k] - s[k - 1])})
-                continue
-            excluded.append({"row": str(name), "reason": reason})
-    out = pd.DataFrame(rows, columns=[run, "target_loss", "steps"])
-    if runs is not None:
-        out = out.merge(
-            runs.drop(columns=[c for c in ("target_loss", "steps") if c in runs]), on=run, how="left"
-        )
-    return out, excluded

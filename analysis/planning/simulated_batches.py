@@ -13,12 +13,14 @@ from analysis.planning.batches import ExpectedBatch, ExpectedBatches
 from analysis.planning.simulate import Seen, Simulated, summed
 
 VERDICTS = {"yes": "identified", "one_sided": "bounded", "no": "not_identified"}
+ERROR = "error"
+WORSE = (*VERDICTS.values(), ERROR)
 
 
 def simulate_batches(
     expected: ExpectedBatches, studies: int, *, seed: int = 0, bootstrap: int = 199
 ) -> Simulated:
-    """Simulate studies and fit them.
+    """Simulate studies and fit them; the status of a study is that of its worst group.
 
     Args:
         expected: the groups, with the critical batch and the noise of steps that are assumed.
@@ -26,18 +28,18 @@ def simulate_batches(
         seed: of the noise.
         bootstrap: replicates of each fit.
     """
-    rng, status, seen = np.random.default_rng(seed), Counter[str](), list[Seen]()
+    rng, seen, worst = np.random.default_rng(seed), list[Seen](), [WORSE[0]] * studies
     for one in expected.found:
         rows = list[tuple[float, float, float, bool]]()
         for study in range(studies):
             verdict, row = _fitted(one, rng, study, bootstrap)
-            status[verdict] += 1
+            worst[study] = max(worst[study], verdict, key=WORSE.index)
             if row is not None:
                 rows.append(row)
         if rows:
             seen.append(summed(f"Bcrit({one.group.name})", rows, one.critical, log=True))
     reason = None if seen else expected.found[0].verdict.reason
-    return Simulated("critical-batch", studies, dict(status), tuple(seen), reason)
+    return Simulated("critical-batch", studies, dict(Counter(worst)), tuple(seen), reason)
 
 
 def _fitted(
@@ -50,7 +52,7 @@ def _fitted(
     try:
         found = find(table, by=(), on=(), bootstrap=bootstrap, seed=seed)
     except AnalysisError:
-        return "error", None
+        return ERROR, None
     cell = found.cells.iloc[0]
     verdict = VERDICTS[cell["verdict"]]
     if not found.fits[0].usable:

@@ -28,9 +28,10 @@ LOW, HIGH = 0.5 - LEVEL / 2, 0.5 + LEVEL / 2
 def pairs(one: Set) -> pd.DataFrame:
     """Columns family, set, split, anchor, reach, far, bucket; y, log of the measured loss; of ours
     ``centre`` (log, before the mean of the discrepancy is taken off), ``law, run, unscaled`` (standard
-    deviations of log loss, the last of the discrepancy at kappa = 1), ``lean`` (its mean at kappa = 1 and
-    mean = 1); and of each reference ``<name>_low, <name>_high`` (log): predict, freeze, pairs. Splits
-    that cannot be fitted are left out."""
+    deviations of log loss, the last of the discrepancy at kappa = 1, by what the fit itself promises),
+    ``stated`` (as forecasts have it: no less than with a power law where a fit is not settled), ``lean``
+    (its mean at kappa = 1 and mean = 1); and of each reference ``<name>_low, <name>_high`` (log): predict,
+    freeze, pairs. Splits that cannot be fitted are left out."""
     parts = []
     for number, split in enumerate(splits(one.runs)):
         try:
@@ -59,13 +60,11 @@ def _split(split: Split) -> pd.DataFrame:
 
 
 def _parts(fit: Fit, asked: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """centre, law, run, unscaled and lean of forecasts of the runs ``asked``, N, D and C (m,) each."""
+    """centre, law, run, unscaled, stated and lean of forecasts of the runs ``asked``, N, D, C (m,) each."""
     said, group = fit.predict(asked).frame, np.zeros(len(asked["C"]), int)
     outlook = fit.forecast()
-    used, unit = (
-        replace(outlook, constants=constants).at(asked, group)
-        for constants in (outlook.constants, outlook.constants.unscaled)
-    )
+    used, one = outlook.at(asked, group), replace(outlook, constants=outlook.constants.unscaled)
+    stated, unit = one.at(asked, group), replace(one, least=None).at(asked, group)
     share = np.minimum(1.0, used.above / np.log(FULL))  # of the way from the law to the refit
     return {
         "centre": np.log(said["forecast"].to_numpy()) + share * used.lean,
@@ -73,6 +72,7 @@ def _parts(fit: Fit, asked: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "law": said["se_law"].to_numpy(),
         "run": said["se_run"].to_numpy(),
         "unscaled": unit.discrepancy,
+        "stated": stated.discrepancy,
     }
 
 

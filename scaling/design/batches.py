@@ -21,8 +21,6 @@ from scaling.design.tables import table_of
 from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
 
-ALIKE = 0.02  # relative: horizons that whole steps of several batches move apart
-
 
 @dataclass(frozen=True)
 class BatchStatement:
@@ -36,7 +34,10 @@ class BatchStatement:
     @property
     def text(self) -> str:
         said = "\n".join([batches_text(self.expected), *(f"warning: {doubt}" for doubt in self.doubts)])
-        return f"{said}\n\n{simulated_text(self.simulated)}" if self.simulated else said
+        if self.simulated is None:
+            return said
+        several = "\n  a study counts as the worst of its groups" * (len(self.expected.found) > 1)
+        return f"{said}\n\n{simulated_text(self.simulated)}{several}"
 
     def to_json(self) -> dict[str, Any]:
         simulated = self.simulated.to_dict() if self.simulated else None
@@ -62,25 +63,25 @@ def batch_statement(plan: Plan, fitted: list[PlannedRun], asked: Asked) -> Batch
 
 
 def _grouped(fitted: Iterable[PlannedRun]) -> Iterator[list[PlannedRun]]:
-    """The runs of one variant, size and values on axes whose horizons are alike."""
-    found = dict[Any, list[PlannedRun]]()
-    for run in sorted(fitted, key=lambda run: run.run.tokens):
-        found.setdefault((run.variant, run.params, str(run.values)), []).append(run)
-    for runs in found.values():
-        horizon = list[PlannedRun]()
-        for run in runs:
-            if horizon and run.run.tokens > (1 + ALIKE) * horizon[0].run.tokens:
-                yield horizon
-                horizon = []
-            horizon.append(run)
-        yield horizon
+    """The runs of one variant, size, values on axes and horizon, of which that of the smallest batch, the
+    first, says most; others are of the nearest that whole steps allow."""
+    found = dict[Any, list[list[PlannedRun]]]()
+    for run in sorted(fitted, key=lambda run: (run.run.batch_tokens, run.run.tokens)):
+        horizons = found.setdefault((run.variant, run.params, str(run.values)), [])
+        alike = [runs for runs in horizons if run.has_horizon_of(runs[0])]
+        if alike:
+            min(alike, key=lambda runs: abs(runs[0].run.tokens - run.run.tokens)).append(run)
+        else:
+            horizons.append([run])
+    for horizons in found.values():
+        yield from sorted(horizons, key=lambda runs: runs[0].run.tokens)
 
 
 def _group(plan: Plan, runs: list[PlannedRun]) -> BatchGroup:
     first = runs[0]
     start = None if first.is_external else plan.by_id.get(first.built_in.init_from or "")
     batches = np.array([run.run.batch_tokens for run in runs], float)
-    horizon = float(np.median([run.run.tokens for run in runs]))
+    horizon = float(first.run.tokens)
     values = [f"{name} = {value}" for name, value in first.values.items()]
     names = [*filter(None, [first.variant]), *values, f"N = {count(first.params)}", f"D = {count(horizon)}"]
     tokens = min(float(_undecayed(run)) for run in runs)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
+from analysis.fits.promise import unsettled
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
 from analysis.planning.ahead import forecast_of, size_of
@@ -51,6 +52,20 @@ class Decision:
     round: Round | None
     width: float | None
     ended: str
+    made: Fit | None = None
+    """The fit that the decision rests on."""
+
+    @property
+    def doubt(self) -> str:
+        """Why the width is that of no fit that can be relied on; empty where it is."""
+        return "" if self.made is None else doubt_of(self.made)
+
+
+def doubt_of(made: Fit) -> str:
+    """Why an interval by a fit does not count as narrow; empty where it does."""
+    if made.usable and not unsettled(made):
+        return ""
+    return f"{made.status.code}: {made.status.message}"
 
 
 def choose(study: Study) -> Study:
@@ -128,16 +143,17 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     )
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
-        return Decision(None, width, _spent(design, spent, width))
+        return Decision(None, width, _spent(design, spent, width), made)
     shop = _shop(study, prior, on_offer, known, misfit or Misfit(), have, made)
     spend = max(PART * left, LAST * design.budget)
     found = shop.begun(left, design.room, spend=spend, batch=design.batch)
     width = 2 * found.before if math.isfinite(found.before) else None
-    if design.width is not None and width is not None and width <= design.width:
-        return Decision(None, width, f"the interval is {width:.2%} wide, {design.width:.2%} were asked for")
+    if design.width is not None and width is not None and width <= design.width and not doubt_of(made):
+        ended = f"the interval is {width:.2%} wide, {design.width:.2%} were asked for"
+        return Decision(None, width, ended, made)
     if not found.runs:
-        return Decision(None, width, _spent(design, spent, width))
-    return Decision(_round(prior, found, on_offer, width, kept, spent), width, "")
+        return Decision(None, width, _spent(design, spent, width), made)
+    return Decision(_round(prior, found, on_offer, width, kept, spent, made), width, "", made)
 
 
 def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | None:
@@ -214,11 +230,13 @@ def _round(
     width: float | None = None,
     kept: pd.DataFrame | None = None,
     spent: float = 0.0,
+    made: Fit | None = None,
 ) -> Round:
     basis = Basis(
         law=prior.law.name,
         source=prior.source,
         params={name: float(f"{value:.6g}") for name, value in prior.params.items()},
+        status=None if made is None else made.status.code,
         noise=float(f"{math.hypot(prior.noise.run, prior.noise.shared):.4g}"),
         runs=0 if kept is None else len(kept),
         records=None if kept is None else _hash(kept),

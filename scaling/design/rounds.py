@@ -10,6 +10,8 @@ from scaling.plan.plan import Plan
 from scaling.spec.designs.chosen import Adaptive
 from scaling.spec.models import Study
 
+FAR_BELOW = 0.5  # of the width expected before a round: a fit that is surer than that is to be doubted
+
 
 def choose_next(study: Study, plan: Plan, folder: Path) -> tuple[Adaptive, str]:
     """Choose one round more, or end the design; say which.
@@ -33,7 +35,7 @@ def said_of(decision: Decision, study: Study) -> str:
     at = f"{study.design.compute:.4g} FLOPs"
     now = "" if width is None else f"; the 90% interval of {what} at {at} is {width:.2%} wide"
     if decision.round is None:
-        return f"no round after {number}: {decision.ended}"
+        return f"no round after {number}: {decision.ended}{_doubts(decision, study.design)}"
     keys = study.family.keys
     named = (" ".join(f"{key} {getattr(cell, key)}" for key in keys) for cell in decision.round.cells)
     costs = (f"{cell.flops:.3g}" for cell in decision.round.cells)
@@ -41,4 +43,19 @@ def said_of(decision: Decision, study: Study) -> str:
     expected = decision.round.basis.expected
     after = "" if expected is None else f", {expected:.2%} expected after this round"
     basis = decision.round.basis
-    return f"round {number + 1}: {cells}{now}{after}; by {basis.law}: {basis.source}"
+    doubts = _doubts(decision, study.design)
+    fitted = "" if basis.status is None else f" (fit: {basis.status})"
+    return f"round {number + 1}: {cells}{now}{after}; by {basis.law}{fitted}: {basis.source}{doubts}"
+
+
+def _doubts(decision: Decision, design: Adaptive) -> str:
+    """What speaks against the width that was found; empty: nothing."""
+    width, expected = decision.width, design.rounds[-1].basis.expected
+    said = ""
+    if decision.doubt:
+        reached = width is not None and design.width is not None and width <= design.width
+        but = "; so narrow an interval does not end the rounds" if reached and decision.round else ""
+        said = f"; the fit is {decision.doubt}{but}"
+    if width is not None and expected is not None and width < FAR_BELOW * expected:
+        said += f"; the width is far below the {expected:.2%} expected before the last round"
+    return said

@@ -36,13 +36,12 @@ def of_least_batch(runs: Sequence[PlannedRun]) -> Sequence[PlannedRun]:
     design varies these, and larger ones are meant to need more tokens."""
     if len({run.run.batch_tokens for run in runs}) == 1:
         return runs
-    least, kept = dict[tuple[str | None, int], dict[int, int]](), list[PlannedRun]()
+    kept, smaller = list[PlannedRun](), dict[tuple[str | None, int], list[PlannedRun]]()
     for run in sorted(runs, key=lambda run: run.run.batch_tokens):
-        tokens, batch = run.run.tokens, run.run.batch_tokens
-        smaller = least.setdefault((run.variant, run.params), {})
-        if not any(batch > other and abs(tokens - seen) <= batch for seen, other in smaller.items()):
+        alike = smaller.setdefault((run.variant, run.params), [])
+        if not any(run.run.batch_tokens > one.run.batch_tokens and run.has_horizon_of(one) for one in alike):
             kept.append(run)
-            smaller[tokens] = batch
+            alike.append(run)
     return kept
 
 

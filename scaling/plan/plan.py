@@ -81,6 +81,12 @@ class PlannedRun(Frozen):
         """As if trained alone."""
         return self.run.flops().flops
 
+    def has_horizon_of(self, other: PlannedRun) -> bool:
+        """Whether both were asked to train on as many tokens: to whole steps, where their batches differ."""
+        of_batches = {self.run.batch_tokens, other.run.batch_tokens}
+        apart = abs(self.run.tokens - other.run.tokens)
+        return not apart or (len(of_batches) > 1 and apart <= max(of_batches))
+
 
 class PlannedJob(Frozen):
     """What one process trains: ``run_ids`` by branch step; ``flops_spent`` is each run's share of work."""

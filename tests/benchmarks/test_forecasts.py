@@ -59,7 +59,8 @@ def simulated(spread, each=40, kappa=0.8, number=30, mean=0.7):
         u = rng.uniform(0.01, 0.04, each)
         error = own * mean * 0.7 * u + rng.standard_normal(each) * np.sqrt(0.005**2 + (own * u) ** 2)
         known = {"family": f"f{family}", "set": f"s{family}", "split": range(each), "y": 1.0}
-        known |= {"centre": 1.0 + error, "law": 0.003, "run": 0.004, "unscaled": u, "lean": 0.7 * u}
+        known |= {"centre": 1.0 + error, "law": 0.003, "run": 0.004, "lean": 0.7 * u}
+        known |= dict.fromkeys(("unscaled", "stated"), u)
         parts.append(pd.DataFrame(known))
     return pd.concat(parts, ignore_index=True)
 
@@ -134,7 +135,7 @@ def test_each_split_is_forecast_from_below_beside_the_references(monkeypatch):
     other = replace(discrepancy.shipped(), mean=0.0, kappa=2.0)  # what is shipped has no part in it
     monkeypatch.setattr(extrapolation, "shipped", lambda: other)
     again = pairs.pairs(sets.Set("made up", "ladder", runs))
-    columns = ["centre", "law", "run", "unscaled", "lean"]
+    columns = ["centre", "law", "run", "unscaled", "stated", "lean"]
     assert again[columns].to_numpy() == pytest.approx(found[columns].to_numpy())
 
 

@@ -148,6 +148,32 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
     assert "were asked for" in next_round(enough, measured(plan), have).ended
 
 
+def test_a_fit_that_does_not_say_what_is_irreducible_is_never_narrow_enough():
+    study = choose(changed("adaptive", width=0.9))
+    plan = plan_study(study)
+    have, table = [run for run in plan.runs if run.role == "fit"], measured(plan)
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(len(table)))
+    powers = 30 * table["params"] ** -0.07 * table["tokens"] ** -0.08
+    decision = next_round(study, table.assign(loss=powers * noise), have)
+    assert decision.round is not None and decision.width is not None and decision.width < 0.9
+    said, basis = said_of(decision, study), decision.round.basis
+    assert basis.status == "at_bound" and "; the fit is at_bound: the best fit has E = 0" in said
+    assert "so narrow an interval does not end the rounds" in said
+
+
+def test_a_width_far_below_the_one_expected_is_said():
+    study = choose(changed("adaptive", width=None))
+    plan = plan_study(study)
+    decision = next_round(study, measured(plan), [run for run in plan.runs if run.role == "fit"])
+    assert isinstance(study.design, Adaptive) and decision.width is not None
+    for times, far in ((1.9, False), (2.1, True)):
+        basis = study.design.rounds[0].basis.model_copy(update={"expected": times * decision.width})
+        rounds = (study.design.rounds[0].model_copy(update={"basis": basis}),)
+        design = study.design.model_copy(update={"rounds": rounds})
+        said = said_of(decision, study.model_copy(update={"design": design}))
+        assert ("the width is far below the" in said) == far
+
+
 def test_rounds_have_no_more_cells_than_are_asked_for():
     study = choose(changed("adaptive", width=None, batch=1, runs=10, budget=4e13, first=0.1))
     design = study.design

@@ -204,6 +204,27 @@ def test_a_design_of_batches_is_judged_by_the_critical_batch() -> None:
     assert all(one.group.tokens < one.group.horizon for one in groups), "decays are left out"
 
 
+@pytest.mark.parametrize(
+    ("tokens", "batches", "horizons"),
+    [
+        ([500_000, 1_000_000], [1024, 4096, 65_536], ["500k", "1M"]),  # 8 steps of 65,536 are 524,288
+        ([500_000, 520_000], [64, 256, 1024], ["500k", "520k"]),
+    ],
+)
+def test_a_horizon_is_one_however_whole_steps_round_it(
+    tokens: list[int], batches: list[int], horizons: list[str]
+) -> None:
+    design = {"kind": "critical-batch", "tokens": tokens, "batches": batches}
+    schedule = {"kind": "wsd", "warmup": "2e4 tokens", "decay": "20 %"}
+    raw = changed(family__widths=[16], design=design, recipe__schedule=schedule, recipe__batch_tokens=256)
+    study = study_from_dict(raw)
+    judged = identification(study, plan_study(study))
+    assert judged is not None and judged.batches is not None
+    groups = [one.group for one in judged.batches.expected.found]
+    assert [group.name.partition("D = ")[2] for group in groups] == horizons
+    assert all(sorted(group.batches) == batches for group in groups)
+
+
 def test_a_plan_counts_the_repeated_seeds_that_the_fit_of_its_results_counts() -> None:
     folder = SPECS.parents[1] / "results" / "reference" / "quickstart"
     counted = seed_noise(load(folder))

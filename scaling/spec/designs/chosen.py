@@ -93,6 +93,8 @@ class Basis(Described):
     """A fit of the runs of the rounds before, or a prior."""
     params: dict[str, float]
     """Its parameters."""
+    status: str | None = None
+    """Status of the fit. Left out: there was none."""
     noise: float
     """Standard deviation of log loss of a run."""
     runs: int
@@ -119,7 +121,8 @@ class Adaptive(_Aimed):
 
     kind: Literal["adaptive"]
     width: Fraction | None = None
-    """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`."""
+    """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`. A fit at a
+    bound, or that does not say what is irreducible, does not reach it."""
     runs: Annotated[Count, Field(ge=FEWEST, le=1000)] = 100
     """At most so many cells in all its rounds."""
     batch: Annotated[Count, Field(le=1000)] | None = None

@@ -1,5 +1,7 @@
 """The law before its largest budget: one fit behind the back-test and the forecast."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ def test_it_is_the_fit_of_the_runs_below(runs):
     before = whole.earlier
     assert before.budget == pytest.approx(8e11) and before.far == pytest.approx(2)
     assert before.fit.objective.n == len(below.data["L"]) == before.early.sum()
+    below = replace(below, identified=whole.identified, status=whole.status)
     asked = {"N": 1e5, "D": 1e7}
     ours, theirs = (one.predict(**asked).frame.iloc[0] for one in (before.fit, below))
     columns = ["loss", "low", "high", "forecast", "new_low", "new_high"]

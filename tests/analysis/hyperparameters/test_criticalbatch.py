@@ -146,3 +146,49 @@ def test_figure(found):
     assert stars[0].get_xdata()[0] == pytest.approx(2 * cell["Emin"])  # E = 2 Emin at B = Bcrit
     assert stars[0].get_ydata()[0] == pytest.approx(2 * cell["Smin"])
     assert right.get_xlabel() == "Loss reached"
+
+
+def test_a_design_is_read_at_the_loss_that_all_its_batches_reach_before_their_decay():
+    """Two horizons of one trunk, in whole steps of 100 and 400 tokens; losses fall with steps, each batch to
+    its own, and far below in the decay."""
+    trunk = {
+        "run_id": "t",
+        "role": "trunk",
+        "params": 1e4,
+        "tokens": 1000,
+        "batch_tokens": 100,
+        "decay_tokens": 0,
+    }
+    rows, curves = [trunk], [("t", 10, 1000, 5.0)]
+    for asked in (10_000, 20_000):
+        for batch in (100, 400, 1600):
+            steps = round(asked / batch)
+            rows.append({"run_id": f"{asked}-{batch}", "role": "fit", "params": 1e4, "tokens": steps * batch,
+                         "batch_tokens": batch, "decay_tokens": 0.2 * asked})  # fmt: skip
+            needs, constant = 20 * (1 + 800 / batch), steps * batch - 0.2 * asked  # steps to a loss of 3
+            curves += [(f"{asked}-{batch}", s, s * batch, 4 - s / needs if s * batch <= constant else 0.5)
+                       for s in range(steps + 1)]  # fmt: skip
+    frame = pd.DataFrame(curves, columns=["run_id", "step", "tokens", "eval/loss"])
+    table, excluded = criticalbatch.steps_to_common_loss(frame, pd.DataFrame(rows))
+    assert excluded == [{"row": "t", "reason": "others branch from it"}]
+    assert table.groupby("horizon")["batch_tokens"].apply(list).to_dict() == {
+        10_000: [100, 1600, 400], 20_000: [100, 1600, 400],
+    }  # fmt: skip
+    # the largest batch has 4 (9) constant steps of the 30 that a loss of 3 takes it
+    assert table.groupby("horizon")["target_loss"].unique().tolist() == [[4 - 4 / 30], [4 - 9 / 30]]
+    found = criticalbatch.find(table, by=("params", "horizon"), on=(), bootstrap=20)
+    assert found.cells["critical_batch"].tolist() == pytest.approx([800, 800], rel=1e-6)
+    with pytest.raises(AnalysisError, match=r"'eval/los' is missing.*'eval/loss'"):
+        criticalbatch.steps_to_common_loss(frame, pd.DataFrame(rows), loss="eval/los")
+    with pytest.raises(AnalysisError, match="no value before the decay"):
+        criticalbatch.steps_to_common_loss(frame[frame["tokens"] > 16_000], pd.DataFrame(rows))
+
+
+def test_one_identified_group_has_no_power_law_and_says_so():
+    batches = np.array([100.0, 200, 400, 800, 1600, 3200])
+    seen = pd.DataFrame({"target_loss": 3.0, "batch_tokens": batches, "steps": 20 * (1 + 500 / batches)})
+    flat = seen.assign(target_loss=2.0, steps=1e6 / batches)  # no saturation
+    found = criticalbatch.find(pd.concat([seen, flat]), bootstrap=20)
+    assert found.law is None and sorted(found.cells["verdict"]) == ["one_sided", "yes"]
+    assert found.cells.set_index("target_loss").loc[2.0, "critical_batch_low"] >= 3200
+    assert any("no power law of target_loss: the critical batch of 1 of 2" in note for note in found.notes)

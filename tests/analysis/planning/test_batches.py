@@ -34,6 +34,14 @@ def test_the_interval_is_the_one_that_simulated_studies_report() -> None:
     assert simulated.to_dict()["law"] == "critical-batch"
 
 
+def test_a_study_counts_once_by_its_worst_group() -> None:
+    groups = [group(), group(DOUBLED[::5]), group()]
+    found = expect_batches(Prior.published("bytes"), CriticalPrior.given(1000.0, 1000.0), groups)
+    assert simulate_batches(found, 4, bootstrap=20).status == {"not_identified": 4}
+    found = expect_batches(Prior.published("bytes"), CriticalPrior.given(1000.0, 1000.0), groups[::2])
+    assert simulate_batches(found, 4, bootstrap=20).status == {"identified": 4}
+
+
 def test_studies_of_too_few_batches_have_nothing_to_show() -> None:
     prior = CriticalPrior.given(300.0, 300.0)
     found = expect_batches(Prior.published("bytes"), prior, [group(DOUBLED[::5])])
