@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
@@ -21,8 +20,8 @@ from analysis.planning.field import Misfit
 from analysis.planning.help import Help
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.shop import Shop
-from analysis.planning.target import Target
 from analysis.tables.runs import select
+from scaling.design.aimed import around, least_steps, target_of
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, table_of
@@ -30,17 +29,14 @@ from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError, plural
 from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
-from scaling.plan.offers import Bounds, Offer, offers
+from scaling.plan.offers import Offer
 from scaling.plan.plan import PlannedRun
 from scaling.plan.warnings import LEAST_STEPS
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, SpecError
 
-RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
-FURTHER = 10.0  # times the family's largest size
-DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 OPENING = 2 * FEWEST  # runs that a first round may have
@@ -142,7 +138,9 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     prior, misfit = prior_of(made, kept, LAW, noise, base=lambda: priors(Asked((LAW,)).about(study), kept)[0])
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have, _limit(design, have))
+    on_offer = around(
+        study, prior, design, min(left, SHARE * design.compute), have, least_steps(design, have)
+    )
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width), made)
@@ -170,7 +168,9 @@ def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | Non
     assert isinstance(design, Adaptive), "only an adaptive design has rounds"
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have, _limit(design, have))
+    on_offer = around(
+        study, prior, design, min(left, SHARE * design.compute), have, least_steps(design, have)
+    )
     if not on_offer or not design.room:
         return None
     found = _shop(study, prior, on_offer, table_of(have), have=have).within(left, design.room)
@@ -197,7 +197,7 @@ def _width(made: Fit, prior: Prior, design: Adaptive, have: list[PlannedRun]) ->
     """Of the interval of what is forecast, where nothing is on offer; None where the fit has none."""
     if not made.usable:
         return None
-    target = _target(prior, design, [(run.params, run.run.tokens, run.flops) for run in have])
+    target = target_of(prior, design, [(run.params, run.run.tokens, run.flops) for run in have])
     if design.goal == "size":
         said = size_of(made, target.label, design.compute, LEVEL)
     else:
@@ -219,7 +219,7 @@ def _shop(
     cells = cells_of(on_offer, have or ())
     cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
     runs: Any = cells[:0].drop(columns="cost") if known is None else known
-    target = _target(prior, design, [(offer.params, offer.tokens, offer.flops) for offer in on_offer])
+    target = target_of(prior, design, [(offer.params, offer.tokens, offer.flops) for offer in on_offer])
     return Shop.of(prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND, fit=made)
 
 
@@ -270,7 +270,7 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     limits = STEPS if design.min_steps is None else (design.min_steps,)
     on_offer = list[Offer]()
     for limit in limits:
-        on_offer = _around(study, prior, design, most, [], limit)
+        on_offer = around(study, prior, design, most, [], limit)
         if len(on_offer) >= FEWEST and _cheapest(study, on_offer)[1] <= PAID * design.budget:
             break
     if len(on_offer) < FEWEST:
@@ -282,37 +282,3 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
         )
         raise SpecError(study.source, [Finding(("design", "compute"), message, hint)])
     return prior, on_offer
-
-
-def _limit(design: Adaptive, have: list[PlannedRun]) -> int:
-    """The fewest steps of a run in further rounds: where not asked for, as in those before, or as many as a
-    plan asks for."""
-    return design.min_steps or min([LEAST_STEPS, *(run.run.steps for run in have)])
-
-
-def _around(
-    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: list[PlannedRun], steps: int
-) -> list[Offer]:
-    """The cells about the best run at the compute asked for, of so many ``steps`` or more."""
-    vocab, counting = resolve_data(study).vocab_size, Counting()
-    shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
-    n = _best(prior, design.compute, [counting.params(shape) for shape in shapes])
-    ratio = design.compute / 6 / n**2
-    bounds = Bounds(n, (design.compute / DECADES, most), (ratio / RATIOS, ratio * RATIOS), steps)
-    return offers(study, vocab, bounds, have)
-
-
-def _best(prior: Prior, compute: float, sizes: list[int]) -> float:
-    """N* at a compute, at C = 6 N D, near enough to look about; a fit to few runs may put it anywhere, so
-    within the sizes of the family and ``FURTHER`` times the largest."""
-    n = np.geomspace(min(sizes), FURTHER * max(sizes), 400)
-    return float(n[int(np.argmin(prior.losses({"N": n, "D": compute / 6 / n})))])
-
-
-def _target(prior: Prior, design: Optimal | Adaptive, runs: list[tuple[int, int, int]]) -> Target:
-    """The best run at the compute asked for, at what the nearest size of ``runs`` (N, D, C) costs for each
-    token."""
-    n = _best(prior, design.compute, [run[0] for run in runs])
-    _, tokens, flops = min(runs, key=lambda run: abs(math.log(run[0] / n)))
-    d = design.compute * tokens / flops
-    return Target({"N": n, "D": d, "C": design.compute}, f"C = {design.compute:.4g}")

@@ -10,7 +10,9 @@ import pandas as pd
 
 from analysis.laws.lookup import LAW
 from analysis.planning.prior import Prior
+from scaling.design.aimed import around, least_steps
 from scaling.design.choosing import remaining
+from scaling.design.following import SHARE
 from scaling.design.priors import priors
 from scaling.design.tables import drawn_of, inputs_of, table_of
 from scaling.design.wish import Asked
@@ -26,11 +28,12 @@ from scaling.spec.models import Study
 @dataclass(frozen=True)
 class Foreseen:
     """A study with all that results would decide of it, its plan, and what was assumed for that, in words;
-    None: nothing is left to decide."""
+    None: nothing is left to decide. ``doubts`` are of what is left to results."""
 
     study: Study
     plan: Plan
     assumed: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
@@ -51,9 +54,9 @@ def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
     decided = FORESEE[study.design.kind](study, plan, prior)
     if decided is None:
         return None
-    design, assumed = decided
+    design, assumed, *doubts = decided
     study = study.model_copy(update={"design": design})
-    return Foreseen(study, plan_study(study), assumed)
+    return Foreseen(study, plan_study(study), assumed, tuple(doubts))
 
 
 def drawn(study: Study, plan: Plan, asked: Asked, done: Collection[str] = ()) -> pd.DataFrame:
@@ -63,7 +66,7 @@ def drawn(study: Study, plan: Plan, asked: Asked, done: Collection[str] = ()) ->
     return drawn_of((whole.plan if whole else plan).runs, done, plan.by_id)
 
 
-def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:
+def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, *tuple[str, ...]] | None:
     """Centre the windows that wait at the sizes that are best by the prior."""
     design = study.design
     assert isinstance(design, IsoFLOP) and design.window is not None
@@ -91,19 +94,43 @@ def _best(runs: list[PlannedRun], prior: Prior) -> PlannedRun:
     return runs[int(np.argmin(prior.losses(inputs_of(runs))))]
 
 
-def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:
+def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, *tuple[str, ...]]:
     """Spend what is left of the budget as if the prior were the law."""
     design = study.design
     assert isinstance(design, Adaptive)
     have = [run for run in plan.runs if run.role == "fit"]
     rest = remaining(study, prior, have)
-    rounds = design.rounds if rest is None else (*design.rounds, rest)
-    cells = 0 if rest is None else len(rest.cells)
-    whose = "Chinchilla's law as assumed"
-    assumed = f"{plural(cells, 'cell')} more, which {whose} would choose for the rest of the budget"
-    return design.model_copy(update={"rounds": rounds}), assumed
+    if rest is None:
+        doubts = [_no_round(study, prior, have)] if len(design.rounds) == 1 else []
+        return design, "no cell more", *doubts
+    assumed = (
+        f"{plural(len(rest.cells), 'cell')} more, which Chinchilla's law as assumed would choose for the "
+        "rest of the budget"
+    )
+    return design.model_copy(update={"rounds": (*design.rounds, rest)}), assumed
 
 
-# From a study, its plan and a prior to the design with all decided, and what was assumed; by its kind.
-Foresee = Callable[[Study, Plan, Prior], tuple[Design, str] | None]
+def _no_round(study: Study, prior: Prior, have: list[PlannedRun]) -> str:
+    """Why the first round will be the only one, and what to do about it."""
+    design = study.design
+    assert isinstance(design, Adaptive)
+    otherwise = "or take kind: optimal, which chooses all at once"
+    if not design.room:
+        return (
+            f"round 1 has all that design.runs = {design.runs} allows, so that results decide nothing: raise "
+            f"it, {otherwise}"
+        )
+    spent = float(sum(run.flops for run in have))
+    further = around(study, prior, design, SHARE * design.compute, have, least_steps(design, have))
+    costs = [offer.flops * len(study.seeds) for offer in further]
+    enough = f"raise it to {1.01 * (spent + min(costs)):.3g} or more, " if costs else ""
+    return (
+        f"round 1 takes {spent / design.budget:.0%} of design.budget = {design.budget:.3g}, and no cell on "
+        f"offer is worth what is left, so that results decide nothing: {enough}lower min_steps, {otherwise}"
+    )
+
+
+# From a study, its plan and a prior to the design with all decided, what was assumed, and doubts; by its
+# kind.
+Foresee = Callable[[Study, Plan, Prior], tuple[Design, *tuple[str, ...]] | None]
 FORESEE: dict[str, Foresee] = {"isoflop": _centred, "adaptive": _bought}

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, plural
 from analysis.fits.bootstrap import FEW
 from analysis.laws.law import Law
+from analysis.laws.lookup import LAW
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Goal, Help
@@ -27,6 +28,7 @@ from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors, without_batch
 from scaling.design.proposal import too_far
+from scaling.design.reached import ForeseenWidth, foreseen_width
 from scaling.design.seeds import noise_of_plan
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
@@ -47,7 +49,8 @@ class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
     and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
     what is assumed; ``foreseen``: what is assumed of runs that results decide; ``batches``: what a design of
-    several batches says of the critical one; ``noise``: how well that between seeds will be known."""
+    several batches says of the critical one; ``noise``: how well that between seeds will be known;
+    ``width``: what is foreseen of the width at which rounds are to stop."""
 
     statements: tuple[tuple[str | None, Expected], ...] = ()
     simulated: tuple[Simulated, ...] = ()
@@ -59,6 +62,7 @@ class Identification:
     foreseen: str | None = None
     batches: BatchStatement | None = None
     noise: ExpectedNoise | None = None
+    width: ForeseenWidth | None = None
 
     @property
     def text(self) -> str:
@@ -72,6 +76,7 @@ class Identification:
         parts += (
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
         )
+        parts += [self.width.text] if self.width else []
         parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
         parts += [noise_text(self.noise)] if self.noise else []
@@ -93,6 +98,7 @@ class Identification:
             "left_out": self.dropped,
             "doubts": list(self.doubts),
             "foreseen": self.foreseen,
+            "width": self.width.to_json() if self.width else None,
             "noise": self.noise.to_dict() if self.noise else None,
             "critical_batch": self.batches.to_json() if self.batches else None,
         }
@@ -124,7 +130,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         asked = replace(asked, prior=without_batch(asked.prior)[1])
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
-    doubts = [warning.text for warning in design_warnings(plan)] if whole.assumed else list[str]()
+    doubts = [*whole.doubts, *(w.text for w in design_warnings(plan) if whole.assumed)]
     chosen_for = study.design.compute if isinstance(study.design, Optimal | Adaptive) else None
     targets, variants = targets_of(plan, asked.compute, chosen_for), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
@@ -141,14 +147,23 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     (first, runs), *_ = variants.items()
     table = tables[first]
     there = [run for run in planned if run.variant == first]
+    width = _width(study, table, asked)
     helps, labels = tuple[Help, ...](), dict[int, str]()
     for_another = not asked.laws and asked.compute is None and compares_recipes(plan)
     if not (for_another and statements[0][1].reason):
         helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise,
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches, noise, width,
     )  # fmt: skip
+
+
+def _width(study: Study, table: pd.DataFrame, asked: Asked) -> ForeseenWidth | None:
+    """What is foreseen of the width at which rounds stop, by the law that they are chosen by."""
+    design = study.design
+    if not isinstance(design, Adaptive) or design.width is None:
+        return None
+    return foreseen_width(design, design.width, priors(replace(asked, laws=(LAW,)), table)[0], table)
 
 
 def _few_clusters(found: Expected) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,40 @@ def test_the_rest_of_a_budget_is_foreseen_as_the_assumed_law_would_spend_it() ->
     assert 0.9 * study.design.budget < spent <= study.design.budget
     assert {run.run_id for run in plan.runs} < {run.run_id for run in whole.plan.runs}
     assert study.design.ended is None, "nothing is decided"
+
+
+def adaptive(**design: float | None) -> Identification:
+    study = load_study(SPECS / "adaptive.yaml")
+    study = choose(study.model_copy(update={"design": study.design.model_copy(update=design)}))
+    found = identification(study, plan_study(study))
+    assert found is not None
+    return found
+
+
+def test_a_plan_of_rounds_says_whether_their_width_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaling.design.identification.MOST", 0)  # what would help takes long
+    shipped, narrow, between = (adaptive(width=width) for width in (0.06, 0.02, 0.045))
+    assert shipped.width and narrow.width and between.width
+    assert shipped.width.foreseen == narrow.width.foreseen == pytest.approx(2 * 0.0263, rel=0.01)
+    assert "the loss at C = 2.4e+12 5.26%: it can be reached" in shipped.text
+    assert 0.02 < narrow.width.least < 0.045 and "no budget reaches it" in narrow.text
+    assert "not within design.budget" in between.text
+    assert adaptive(width=None).width is None
+    of_size = adaptive(goal="size").width  # type: ignore[arg-type]
+    assert of_size and of_size.least == 0 and of_size.name.startswith("N*")
+
+
+def test_a_first_round_that_leaves_nothing_for_another_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaling.design.identification.MOST", 0)
+    found = adaptive(budget=1.16e12)
+    (doubt,) = (text for text in found.doubts if text.startswith("round 1 takes"))
+    assert "foreseen here: no cell more" in found.text
+    enough = re.search(r"raise it to ([\d.e+]+) or more, lower min_steps, or take kind: optimal", doubt)
+    assert enough is not None
+    more = adaptive(budget=float(enough.group(1)))
+    assert not any(text.startswith("round 1") for text in more.doubts) and "cell more, which" in more.text
+    full = adaptive(runs=8).doubts
+    assert full[0].startswith("round 1 has all that design.runs = 8 allows")
 
 
 def test_a_design_is_judged_by_the_prior_that_chooses_its_cells_unless_another_is_asked_for() -> None:
