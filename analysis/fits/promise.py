@@ -2,8 +2,8 @@
 
 At a target the promise is the law's slope there times the way. A law that holds nearly all of the loss
 irreducible has no slope far out, but is no truer there than halfway. So the promise is the most of any place
-on the way to the target, straight in logs from where the data end: at their largest compute, with each input
-as near to the target's as they have it. Where a fit does not settle what is irreducible, it is no less than
+on the way to the target: from the data to their largest compute on the target's own line, along which
+inputs grow as a family's do (``GROWTH``), and up that line. It is the same line for all targets on it. Where a fit does not settle what is irreducible, it is no less than
 that of a power law through the data, which holds nothing irreducible.
 """
 
@@ -86,17 +86,32 @@ def promise(
         h: how far in log C (m,), likewise.
         group: index of each target's group (m,).
     """
-    rest = np.sign(h) * np.maximum(0.0, np.abs(h) - sum(np.abs(one) for one in beyond.values()))
-    back = {x: one + GROWTH[x] * rest for x, one in beyond.items()}
-    way = np.maximum(np.maximum(np.abs(h), sum(np.abs(one) for one in back.values())), TINY)
+    sign, far = np.sign(h), np.abs(h)
+    begin = {x: _nearer(one, GROWTH[x] * h) for x, one in beyond.items()}  # of where the line begins
+    way = np.maximum(sum(np.abs(one) for one in begin.values()), TINY)
     most = np.zeros((len(draws), len(h)))
-    for place in (*PLACES, np.inf):
-        share = np.minimum(1.0, place / way)
-        if place < np.inf and (share == 1).all():  # the target itself comes last
-            continue
-        at = {x: v * np.exp(-(1 - share) * back[x]) if x in back else v for x, v in inputs.items()}
-        most = np.maximum(most, share * improvement(steepness(problem, draws, at, group), h, beyond))
-    return most
+    for place in PLACES:
+        share, left = np.minimum(1.0, place / way), np.maximum(0.0, far - place)
+        if (far > 0).any():
+            at = {x: v * np.exp(-sign * GROWTH[x] * left) if x in beyond else v for x, v in inputs.items()}
+            near = {x: _nearer(one, sign * GROWTH[x] * left) for x, one in beyond.items()}
+            slopes = steepness(problem, draws, at, group)
+            most = np.maximum(most, improvement(slopes, far - left, near))
+        if (way > TINY).any():
+            back = {x: sign * GROWTH[x] * far + (1 - share) * one for x, one in begin.items()}
+            at = {x: v * np.exp(-back[x]) if x in back else v for x, v in inputs.items()}
+            slopes = steepness(problem, draws, at, group)
+            most = np.maximum(most, share * improvement(slopes, 0 * h, begin))
+        if (far <= place).all() and (share == 1).all():  # all the places that are left are the targets
+            return most
+    return np.maximum(most, improvement(steepness(problem, draws, inputs, group), h, beyond))
+
+
+def _nearer(beyond: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How far above the data (m,), negative: below, a place lies that is so far ``back`` from one ``beyond``
+    them; as far where that leads away from them."""
+    less = np.sign(beyond) * np.maximum(0.0, np.abs(beyond) - np.abs(back))
+    return np.where(beyond * back > 0, less, beyond)
 
 
 def steepness(

@@ -1,6 +1,7 @@
 """Forecasts beyond the data: what they are made of, and where they pass into the law."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,10 @@ import analysis
 from analysis.errors import AnalysisError
 from analysis.fits import discrepancy
 from analysis.fits.promise import unsettled
+from analysis.fits.result import Fit
 
+ROOT = Path(__file__).parents[3]
+CHINCHILLA = ROOT / "results" / "reference" / "quickstart" / "fits" / "chinchilla.json"
 FAR = {"N": 2e9, "D": 4e10}
 
 
@@ -80,6 +84,21 @@ def test_the_discrepancy_does_not_fall_with_distance(fit):
         parts = replace(outlook, draws=draws, point=draws[:1]).at(at, np.zeros(6, int))
         grown = parts.discrepancy[1:] / parts.discrepancy[:-1]
         assert (grown > 0.99).all() and grown[0] > 1.5
+
+
+def test_on_no_line_of_a_family_does_the_discrepancy_of_the_quickstart_fall():
+    made = Fit.from_json(CHINCHILLA.read_text("utf-8"))
+    outlook, data = replace(made.forecast(), own=None), {x: np.array(made.data[x]) for x in "NDC"}
+    times, largest = np.sqrt(np.geomspace(2, 1e12, 60)), data["C"].argmax()
+    for start in (
+        {x: data[x][largest] for x in "ND"},
+        {x: data[x].max() for x in "ND"},
+        {"N": 3 * data["N"].max(), "D": data["D"].min()},
+    ):
+        at = {x: value * times for x, value in start.items()}
+        at["C"] = 6 * at["N"] * at["D"]
+        found = outlook.at(at, np.zeros(60, int)).discrepancy
+        assert (found[1:] > 0.99 * np.maximum.accumulate(found)[:-1]).all(), start
 
 
 def test_what_is_irreducible_is_known_as_well_as_the_draws_say(fit):
