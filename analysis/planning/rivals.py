@@ -95,7 +95,8 @@ def told_apart(fits: Mapping[str, Fit], runs: pd.DataFrame) -> list[Told]:
         runs: that table: the inputs of these laws, and ``label`` where there is one.
     """
     (first, own), *others = fits.items()
-    labels = [str(x) for x in (runs["label"] if "label" in runs else runs.index)]
+    named: Any = runs.get("label", runs.index)
+    labels = [str(x) for x in named]
     found = list[Told]()
     for name, other in others:
         apart, size = _apart(own, other, runs)
