@@ -121,7 +121,7 @@ def steps_to_common_loss(
         raise AnalysisError(problems)
     trunk = runs["role"].eq("trunk") if "role" in runs else pd.Series(False, runs.index)
     decay: Any = runs["decay_tokens"] if "decay_tokens" in runs else pd.Series(0, runs.index)
-    branches = runs.assign(_constant=runs["tokens"] - decay.fillna(0))[~trunk]
+    branches: Any = runs.assign(_constant=runs["tokens"] - decay.fillna(0))[~trunk]
     found, excluded = (
         [],
         [{"row": str(x), "reason": "others branch from it"} for x in runs.loc[trunk, "run_id"]],

@@ -15,6 +15,7 @@ from analysis.results import Part
 Goal = Literal["loss", "size"]
 HALF = 0.5
 SLIGHT = 0.01  # of the interval: what gains less, one run or all together, is no advice
+FURTHER = 1.05  # times the most compute so far: less is not said
 SAME = 0.02  # of log N, within which sizes are the same
 
 
@@ -118,7 +119,7 @@ def why(bought: pd.DataFrame, row: Any) -> str:
     else:
         parts.append("a new size" if row["N"] > np.exp(n.min()) else "a smaller size")
     most = float(bought["C"].to_numpy(float).max())
-    if row["C"] > 1.01 * most:
+    if row["C"] > FURTHER * most:
         parts.append(f"C {row['C'] / most:.2g}x the most so far")
     ratio, there = row["D"] / row["N"], (bought["D"] / bought["N"]).to_numpy(float)
     if ratio > 1.3 * there.max() or ratio < there.min() / 1.3:

@@ -95,7 +95,9 @@ def told_apart(fits: Mapping[str, Fit], runs: pd.DataFrame) -> list[Told]:
         runs: that table: the inputs of these laws, and ``label`` where there is one.
     """
     (first, own), *others = fits.items()
-    labels, found = [str(x) for x in runs.get("label", runs.index)], list[Told]()
+    named: Any = runs.get("label", runs.index)
+    labels = [str(x) for x in named]
+    found = list[Told]()
     for name, other in others:
         apart, size = _apart(own, other, runs)
         most = int(np.argmax(size))

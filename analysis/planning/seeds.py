@@ -128,7 +128,7 @@ def noise_text(found: ExpectedNoise) -> str:
             "cells",
             "true sd over found",
             "from one cell",
-            "if runs of one trunk are one draw",
+            "if runs that share a trunk count once",
         )
     ]
     rows += [_row(one) for one in found.parts]

@@ -42,10 +42,9 @@ def expected_text(found: Expected) -> str:
         f"  {found.runs} fitted runs in {found.clusters} clusters by {found.by}; {found.level:.0%} intervals "
         "as a fit is expected to report them",
     ]
-    if found.target is not None and found.extrapolation > 1:
-        lines.append(
-            f"  target {found.target.label}: {found.extrapolation:.3g}x the compute of the largest run"
-        )
+    if found.target is not None and np.isfinite(found.extrapolation):
+        far = f"{found.extrapolation:.3g}x the compute of the largest run"
+        lines.append(f"  target {found.target.label}: {far}")
     if found.repetition is not None:
         lines.append(f"  {found.repetition.text}")
     if any(np.isfinite(one.spread) for one in found.quantities):

@@ -19,12 +19,16 @@ from scaling.spec.models import Study
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 FURTHER = 10.0  # times the family's largest size
 DECADES = 1e4  # and their compute within so many times
+STEPS = (LEAST_STEPS, 400, 200, 100)  # the fewest of a run: the first of these that the budget allows
 
 
 def least_steps(design: Adaptive, have: list[PlannedRun]) -> int:
-    """The fewest steps of a run in further rounds: where not asked for, as in those before, or as many as a
-    plan asks for."""
-    return design.min_steps or min([LEAST_STEPS, *(run.run.steps for run in have)])
+    """The fewest steps of a run in further rounds: where not asked for, as in those before, which studies of
+    earlier versions do not say: as many as a plan asks for there, or as their shortest run has."""
+    if design.min_steps is not None:
+        return design.min_steps
+    stated = [one.basis.least_steps for one in design.rounds if one.basis.least_steps is not None]
+    return stated[-1] if stated else min([LEAST_STEPS, *(run.run.steps for run in have)])
 
 
 def around(

@@ -21,7 +21,7 @@ from analysis.planning.help import Help
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.shop import Shop
 from analysis.tables.runs import select
-from scaling.design.aimed import around, least_steps, target_of
+from scaling.design.aimed import STEPS, around, least_steps, target_of
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, table_of
@@ -31,7 +31,6 @@ from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Offer
 from scaling.plan.plan import PlannedRun
-from scaling.plan.warnings import LEAST_STEPS
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, SpecError
@@ -40,7 +39,6 @@ AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 OPENING = 2 * FEWEST  # runs that a first round may have
-STEPS = (LEAST_STEPS, 400, 200, 100)  # the fewest of a run: the first of these that the budget allows
 PAID = 0.4  # of the budget, that the cheapest runs to begin with may cost
 PART, LAST = 0.5, 0.1  # of what is left, that a round spends; of the budget: at the least
 
@@ -88,7 +86,7 @@ def choose(study: Study) -> Study:
 def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) -> Round:
     """At most so many cells for a ``share`` of the budget before any run, and no fewer than ``FEWEST``: for
     what the cheapest of these cost, where that is more."""
-    prior, on_offer = _blank(study, design)
+    prior, on_offer, shortest = _blank(study, design)
     seeds, cheapest, least = len(study.seeds), *_cheapest(study, on_offer)
     if least > design.budget:
         message = f"{FEWEST} runs are needed to begin with; the cheapest cost {least:.3g} FLOPs together"
@@ -101,7 +99,7 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
         if len(cells) >= FEWEST:
             found = _shop(study, prior, cells, None).within(budget, most)
             if len(found.runs) >= FEWEST:
-                return _round(prior, found, cells)
+                return _round(prior, found, cells, shortest)
     message = (
         f"no {FEWEST} runs can be chosen: where the law is that of {prior.source}, none narrows the rest"
     )
@@ -138,9 +136,8 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     prior, misfit = prior_of(made, kept, LAW, noise, base=lambda: priors(Asked((LAW,)).about(study), kept)[0])
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = around(
-        study, prior, design, min(left, SHARE * design.compute), have, least_steps(design, have)
-    )
+    shortest = least_steps(design, have)
+    on_offer = around(study, prior, design, min(left, SHARE * design.compute), have, shortest)
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width), made)
@@ -153,7 +150,7 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
         return Decision(None, width, ended, made)
     if not found.runs:
         return Decision(None, width, _spent(design, spent, width), made)
-    return Decision(_round(prior, found, on_offer, width, kept, spent, made), width, "", made)
+    return Decision(_round(prior, found, on_offer, shortest, width, kept, spent, made), width, "", made)
 
 
 def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | None:
@@ -168,13 +165,12 @@ def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | Non
     assert isinstance(design, Adaptive), "only an adaptive design has rounds"
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
-    on_offer = around(
-        study, prior, design, min(left, SHARE * design.compute), have, least_steps(design, have)
-    )
+    shortest = least_steps(design, have)
+    on_offer = around(study, prior, design, min(left, SHARE * design.compute), have, shortest)
     if not on_offer or not design.room:
         return None
     found = _shop(study, prior, on_offer, table_of(have), have=have).within(left, design.room)
-    return _round(prior, found, on_offer, spent=spent) if found.runs else None
+    return _round(prior, found, on_offer, shortest, spent=spent) if found.runs else None
 
 
 def _spent(design: Adaptive, spent: float, width: float | None) -> str:
@@ -227,6 +223,7 @@ def _round(
     prior: Prior,
     found: Help,
     on_offer: list[Offer],
+    shortest: int,
     width: float | None = None,
     kept: pd.DataFrame | None = None,
     spent: float = 0.0,
@@ -237,6 +234,7 @@ def _round(
         source=prior.source,
         params={name: float(f"{value:.6g}") for name, value in prior.params.items()},
         status=None if made is None else made.status.code,
+        least_steps=shortest,
         noise=float(f"{math.hypot(prior.noise.run, prior.noise.shared):.4g}"),
         runs=0 if kept is None else len(kept),
         records=None if kept is None else _hash(kept),
@@ -253,8 +251,9 @@ def _hash(kept: pd.DataFrame) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
-def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]]:
-    """The prior before any run, and the cells that its best run at the compute asked for suggests."""
+def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer], int]:
+    """The prior before any run, the cells that its best run at the compute asked for suggests, and the fewest
+    steps that they may have."""
     vocab, counting = resolve_data(study).vocab_size, Counting()
     shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
@@ -268,7 +267,7 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
         raise SpecError(study.source, wrong) from None
     most = SHARE * design.compute
     limits = STEPS if design.min_steps is None else (design.min_steps,)
-    on_offer = list[Offer]()
+    on_offer, limit = list[Offer](), limits[0]
     for limit in limits:
         on_offer = around(study, prior, design, most, [], limit)
         if len(on_offer) >= FEWEST and _cheapest(study, on_offer)[1] <= PAID * design.budget:
@@ -281,4 +280,4 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
             "min_steps, or give smaller sizes"
         )
         raise SpecError(study.source, [Finding(("design", "compute"), message, hint)])
-    return prior, on_offer
+    return prior, on_offer, limit

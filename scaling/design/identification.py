@@ -66,12 +66,7 @@ class Identification:
 
     @property
     def text(self) -> str:
-        counted = "counts" if self.dropped == 1 else "count"
-        left_out = (
-            f"{plural(self.dropped, 'run')} of long warmup {counted} for nothing here: fits leave them out"
-        )
         parts = [f"What results will decide is foreseen here: {self.foreseen}"] * bool(self.foreseen)
-        parts += [left_out] * bool(self.dropped)
         parts += [self.batches.text] if self.batches else []
         parts += (
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
@@ -117,7 +112,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     whole = foreseen(study, plan, asked)
     if whole is None:
         return None
-    study, plan = whole.study, whole.plan
+    named, study, plan = plan.by_id, whole.study, whole.plan
     asked = asked.fitting(plan)
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
@@ -131,6 +126,8 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     doubts = [*whole.doubts, *(w.text for w in design_warnings(plan) if whole.assumed)]
+    if len(fitted) < len(planned):
+        doubts += _unnamed([run for run in planned if has_long_warmup(run) and run.run_id not in named])
     chosen_for = study.design.compute if isinstance(study.design, Optimal | Adaptive) else None
     targets, variants = targets_of(plan, asked.compute, chosen_for), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
@@ -164,6 +161,16 @@ def _width(study: Study, table: pd.DataFrame, asked: Asked) -> ForeseenWidth | N
     if not isinstance(design, Adaptive) or design.width is None:
         return None
     return foreseen_width(design, design.width, priors(replace(asked, laws=(LAW,)), table)[0], table)
+
+
+def _unnamed(dropped: list[PlannedRun]) -> Iterator[str]:
+    """Say of runs that fits leave out what a plan says of those that it has."""
+    if dropped:
+        have = "has" if len(dropped) == 1 else "have"
+        yield (
+            f"{plural(len(dropped), 'run')} of what results will decide {have} a long warmup: fits leave "
+            f"{'it' if len(dropped) == 1 else 'them'} out"
+        )
 
 
 def _few_clusters(found: Expected) -> Iterator[str]:

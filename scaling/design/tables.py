@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.planning.target import Target
+from scaling.design.aimed import STEPS
 from scaling.errors import Complaint, UserError
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.models import Study
 
 BEYOND = 10.0  # times the largest compute: the target where none is named
@@ -103,11 +105,15 @@ def offered(
     have: Sequence[PlannedRun] = (),
 ) -> list[Offer]:
     """The cells of a family that may be bought beside runs (N, D, C) for a target at ``place``, each for at
-    most ``most_flops``; ``have`` are those of the runs that this package planned."""
+    most ``most_flops``; ``have`` are those of the runs that this package planned. None is shorter than these;
+    beside runs trained elsewhere, of a design that chooses its cells, as short as it would choose them."""
     elsewhere = () if have else [(n, d) for n, d, _ in runs]
     found = offers(study, vocab_size, Bounds.about(runs, place, most_flops), have, elsewhere)
-    least = min((run.run.steps for run in have if run.role == "fit"), default=1)
-    return [offer for offer in found if offer.steps >= least]
+    there = [run.run.steps for run in have if run.role == "fit"]
+    chooses = isinstance(study.design, Optimal | Adaptive) and study.design.min_steps is None
+    limits = (min(there),) if there else STEPS if chooses else (1,)
+    kept = ([offer for offer in found if offer.steps >= least] for least in limits)
+    return next(filter(None, kept), [])
 
 
 def cells_of(on_offer: Sequence[Offer], have: Sequence[PlannedRun] = ()) -> pd.DataFrame:

@@ -218,7 +218,7 @@ def wanted_runs(
             order=_order_before(init, order) if one.role == "trunk" else order,
             path=one.path if steps else point.amount_path,
             budget=point.amount if point.length == "flops" else None,
-            min_steps=(study.design.min_steps or 1) if of_design else 1,
+            min_steps=study.design.least_steps if of_design else 1,
             outside=cells.left_out(setting).get(point) if of_design else None,
             trunk=None if one.trunk is None else made.get(id(one.trunk)),
         )

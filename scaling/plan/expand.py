@@ -215,10 +215,11 @@ def _plan(checked: Checked, asked: Sequence[Asked], index_of: Callable[[Data], D
 
 
 def _excluded(wanted: Sequence[Wanted], waiting: Sequence[float]) -> tuple[Excluded, ...]:
-    """Return the runs that are left out, but those of amounts that wait: a note says what these are."""
+    """Return the runs that are left out, the shortest first, but those of amounts that wait: a note says what
+    these are."""
     return tuple(
         Excluded(label=w.label, reason=w.left_out)
-        for w in wanted
+        for w in sorted(wanted, key=lambda w: w.point.amount)
         if w.left_out is not None and w.point.amount not in waiting
     )
 

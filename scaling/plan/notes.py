@@ -39,7 +39,8 @@ def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) 
 def _short(study: Study, wanted: Sequence[Wanted]) -> Iterator[str]:
     """Say why cells were chosen that a plan warns of."""
     design = study.design
-    short = [w for w in wanted if w.role == "fit" and w.steps < LEAST_STEPS]
+    chosen = [w for w in wanted if w.role == "fit" and w.path[:1] == ("design",)]
+    short = [w for w in chosen if w.steps < LEAST_STEPS]
     if short and isinstance(design, Optimal | Adaptive) and design.min_steps is None:
         yield (
             f"runs of under {LEAST_STEPS} steps were chosen, as eight longer ones would cost too much of "

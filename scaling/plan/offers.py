@@ -105,7 +105,7 @@ def offers(
             except RuleError:
                 continue  # the plan says so where the cell is asked for
             within = bounds.ratio[0] <= offer.tokens / offer.params <= bounds.ratio[1]
-            if not within or offer.steps < max(bounds.least_steps, study.design.min_steps or 1):
+            if not within or offer.steps < max(bounds.least_steps, study.design.least_steps):
                 continue
             if not any(_same(offer, batch, *run) for run in taken):
                 (flagged if long else found).append(offer)

@@ -87,7 +87,7 @@ class Resolver:
             shortest = self._shortest[id(setting)] = dict[Model, int]()
             for point, shape in self.cells.trained(setting):
                 steps = steps_of(point, shape, batch_for(point, shape, setting).tokens)
-                if steps >= (self.cells.design.min_steps or 1):
+                if steps >= self.cells.design.least_steps:
                     shortest[shape] = min(steps, shortest.get(shape, steps))
         return self._shortest[id(setting)]
 

@@ -83,7 +83,12 @@ def _long_warmup(plan: Plan) -> Iterator[PlanWarning]:
             f"{_of(long, plan)} a warmup of more than {WARMUP_SHARE:.0%} of the steps, {worst.label} "
             f"{warmup_share(worst):.0%}: that raises the loss, and biases a law (arXiv:2406.19146)"
         )
-        yield PlanWarning("long_warmup", message, "a shorter warmup, or leave them out", ids_of(long))
+        yield PlanWarning(
+            "long_warmup",
+            message,
+            "a shorter warmup; fits leave them out, unless all runs have one",
+            ids_of(long),
+        )
 
 
 def _large_batch(plan: Plan) -> Iterator[PlanWarning]:

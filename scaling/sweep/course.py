@@ -68,7 +68,7 @@ class Course:
         self.flops_total = sum(task.flops for task in queue.waiting) if phase.work == "train" else 0
         queue.on_event(
             PhaseStarted(
-                roles=phase.roles,
+                roles=phase.roles_chosen,
                 runs=len(phase.chosen) - len(queue.recorded) - len(queue.failed),
                 skipped=len(queue.recorded),
                 jobs=len(queue.waiting),

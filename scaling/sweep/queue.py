@@ -41,6 +41,12 @@ class Phase:
     waits: bool = True
     first: int = 0
 
+    @property
+    def roles_chosen(self) -> tuple[str, ...]:
+        """Those of the roles that runs have; all of them where there is no run."""
+        present = {run.role for run in self.chosen}
+        return tuple(role for role in self.roles if role in present) or self.roles
+
 
 @dataclass
 class Running:

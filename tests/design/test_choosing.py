@@ -20,18 +20,20 @@ from analysis.planning.split import split_of
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.cli.plan_request import PlanRequest
+from scaling.design.aimed import least_steps
 from scaling.design.choosing import Decision, choose, next_round
 from scaling.design.following import Wish, next_runs, prior_of
 from scaling.design.growing import decided
 from scaling.design.proposal import Following
 from scaling.design.rounds import said_of
+from scaling.design.tables import offered
 from scaling.errors import UserError
 from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.plan import Plan
 from scaling.plan.warnings import LEAST_STEPS
 from scaling.plan.written import cell_text, study_text
-from scaling.spec.designs.cells import Replicates
-from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal
+from scaling.spec.designs.cells import Added, Replicates
+from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal, Round
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
 from scaling.sweep.clock import TimeLimit
@@ -252,6 +254,39 @@ def test_runs_have_the_steps_that_a_plan_asks_for_where_the_budget_allows_it():
         said = any("steps were chosen" in note for note in plan.notes)
         assert said == (budget < 1e12), "shorter ones, as longer ones cost too much"
     assert least[1e12] >= LEAST_STEPS > least[3e11] >= 100 and least[100] < LEAST_STEPS
+
+
+def test_a_short_cell_that_is_added_neither_shortens_further_rounds_nor_is_blamed_on_the_budget():
+    short = Added(width=32, steps=400)
+    study = choose(changed("adaptive")).model_copy(update={"added": (short,)})
+    plan, design = plan_study(study), study.design
+    have = [run for run in plan.runs if run.role == "fit"]
+    assert isinstance(design, Adaptive) and min(run.run.steps for run in have) == 400
+    assert not any("steps were chosen" in note for note in plan.notes)
+    assert design.rounds[0].basis.least_steps == least_steps(design, have) == LEAST_STEPS
+    (first,) = design.rounds
+    of_before = replace_basis(first, least_steps=None)
+    assert least_steps(design.model_copy(update={"rounds": (of_before,)}), have) == 400
+    lower = design.model_copy(update={"rounds": (replace_basis(first, least_steps=200),)})
+    assert least_steps(lower, have[:1]) == 200, "though all its runs are longer"
+    assert least_steps(lower.model_copy(update={"min_steps": 300}), have) == 300
+
+
+def replace_basis(one: Round, **changes: Any) -> Round:
+    return one.model_copy(update={"basis": one.basis.model_copy(update=changes)})
+
+
+def test_cells_beside_runs_of_elsewhere_are_as_long_as_the_design_would_choose_them():
+    runs = [(5e4, 1e6, 3e11), (1e5, 2e6, 1.2e12)]
+
+    def shortest(study: Study, most: float) -> int:
+        return min(offer.steps for offer in offered(study, 256, runs, (2e5, 1e7, 1e13), most))
+
+    study = load_study(SPECS / "adaptive.yaml")
+    asked = study.model_copy(update={"recipe": study.recipe.model_copy(update={"batch_tokens": 2048})})
+    given = asked.model_copy(update={"design": study.design.model_copy(update={"min_steps": 150})})
+    assert shortest(asked, 1.2e12) >= LEAST_STEPS > shortest(given, 1.2e12) >= 150
+    assert 400 <= shortest(asked, 3e11) < LEAST_STEPS
 
 
 def test_a_last_round_spends_what_is_left_where_that_is_little():

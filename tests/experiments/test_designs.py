@@ -13,6 +13,7 @@ from analysis.tables.noise import seed_noise
 from scaling.design.choosing import choose
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan
+from scaling.plan.warnings import has_long_warmup
 from scaling.spec.designs.chosen import Adaptive
 from scaling.spec.load import load_study
 from scaling.study import run_study
@@ -122,3 +123,8 @@ def test_a_small_one_is_trained(tmp_path: Path, name: str) -> None:
         noise = SeedNoise.from_dict(seed_noise(load(tmp_path / "results")) or {})
         assert {name: part.degrees for name, part in noise.apart.items()} == {"init": 2, "order": 2}
         assert noise.evaluation is not None and 0 < noise.evaluation < 0.1
+
+
+def test_no_run_of_the_repetition_design_is_left_out_of_its_fit() -> None:
+    _, plan = plan_spec(SPECS / "repetition.yaml")
+    assert not any(map(has_long_warmup, plan.runs)) and len(plan.runs) == 27

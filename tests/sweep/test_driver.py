@@ -38,6 +38,7 @@ def test_longest_jobs_first_and_done_runs_are_skipped(tmp_path: Path, kind: str)
     with open_tiny(tmp_path, plan) as sweep:
         outcome = sweep.run_jobs({"fit", "noise"}, on_event=events.append)
         assert outcome.exit_code == 0 and len(outcome.done) == 4 and outcome.resume is None
+        assert [one.roles for one in events if isinstance(one, PhaseStarted)] == [("fit",)], "no run is noise"
         assert trained(tmp_path) == ["w24-s50", "w24-s100", "w16-s50", "w8-s50"]
         assert sweep.run_jobs({"holdout"}).exit_code == 0
     assert trained(tmp_path)[4:] == ["w16-s400"]

@@ -39,6 +39,10 @@ class _Aimed(AnyDesign):
     """No run is shorter. Left out: 800, below which a plan warns; 400, 200 or 100 where the eight cheapest
     runs of so many steps cost more than two fifths of the budget."""
 
+    @property
+    def least_steps(self) -> int:
+        return self.min_steps or 1
+
     def _as_long_as(self, known: _Aimed) -> Self:
         """The same with the limit that another has, where none is asked for: 100 was the default once."""
         return self if self.min_steps is not None else self.model_copy(update={"min_steps": known.min_steps})
@@ -97,6 +101,8 @@ class Basis(Described):
     """Status of the fit. Left out: there was none."""
     noise: float
     """Standard deviation of log loss of a run."""
+    least_steps: Count | None = None
+    """No run of it is shorter. Left out: not known."""
     runs: int
     """Fitted runs that were there."""
     records: str | None = None

@@ -1,6 +1,6 @@
 """What every design has.
 
-Every design has the same names: ``min_steps`` (shorter runs are left out), ``points`` (the sizes it trains
+Every design has the same names: ``least_steps`` (shorter runs are left out), ``points`` (the sizes it trains
 and for how long), ``findings`` (what is wrong with it) and, where they say something, ``overrides`` (what its
 points change of the study), ``left_out`` and ``notes`` (which points sizes and FLOPs rule out, and what a
 reader should know of that).
@@ -47,6 +47,11 @@ class AnyDesign(Described):
     def narrows(self) -> bool:
         """Whether :meth:`left_out` may leave points out; their lengths are not in steps then."""
         return False
+
+    @property
+    def least_steps(self) -> int:
+        """Runs with fewer steps are left out."""
+        return 1
 
     @property
     def unchosen(self) -> bool:
@@ -121,6 +126,10 @@ class Crossed(AnyDesign):
 
     min_steps: Count = 1
     """Leave out, and list, runs with fewer steps than this."""
+
+    @property
+    def least_steps(self) -> int:
+        return self.min_steps
 
 
 def product(family: Family, length: Length, amounts: Sequence[float], field: str) -> Iterator[Point]:

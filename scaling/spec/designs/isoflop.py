@@ -145,9 +145,14 @@ class _Curve:
         return {point for point, distance in off.items() if distance <= limit}
 
     @property
+    def center(self) -> int:
+        """N of the centre, to three digits."""
+        return int(float(f"{math.exp(self.log_center):.3g}"))
+
+    @property
     def outside(self) -> str:
         """Say of a size what it is not."""
-        center = f"{math.exp(self.log_center):.3g}, the centre at {self.budget:.3g} FLOPs"
+        center = f"{self.center:,}, the centre at {self.budget:.3g} FLOPs"
         if self.window.sizes is not None:
             return f"not one of the {self.window.sizes} sizes nearest to {center}"
         return f"not within a factor {self.window.within:g} of {center}"
@@ -155,7 +160,7 @@ class _Curve:
     def notes(self) -> Iterator[str]:
         """Say where the curve will have no minimum inside."""
         kept = self.kept
-        at = f"at {self.budget:.3g} FLOPs, where {math.exp(self.log_center):.3g} parameters are thought best,"
+        at = f"at {self.budget:.3g} FLOPs, where {self.center:,} parameters are thought best,"
         inside = [log_n for one, log_n in self.sizes if one.point in kept]
         if len(inside) < FEWEST:
             sizes = "1 size is" if len(inside) == 1 else f"{len(inside) or 'no'} sizes are"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,6 @@ from scaling.spec.source import Finding
 class RunList(AnyDesign):
     """Exactly these runs, each with every seed of the study."""
 
-    min_steps: ClassVar[int] = 1
     kind: Literal["list"]
     runs: tuple[Cell, ...] = Several
 

@@ -92,7 +92,7 @@ class Fleet:
         partition = f", partition {self.execution.partition}" if self.execution.partition else ""
         queue.on_event(
             PhaseStarted(
-                roles=phase.roles,
+                roles=phase.roles_chosen,
                 runs=len(phase.chosen) - len(queue.recorded) - len(queue.failed),
                 skipped=len(queue.recorded),
                 jobs=len(tasks),
