@@ -3,8 +3,9 @@
 At a target the promise is the law's slope there times the way. A law that holds nearly all of the loss
 irreducible has no slope far out, but is no truer there than halfway. So the promise is the most of any place
 on the way to the target: from the data to their largest compute on the target's own line, along which
-inputs grow as a family's do (``GROWTH``), and up that line. It is the same line for all targets on it. Where a fit does not settle what is irreducible, it is no less than
-that of a power law through the data, which holds nothing irreducible.
+inputs grow as a family's do (``GROWTH``), and up that line. It is the same line for all targets on it.
+Where a fit does not settle what is irreducible, it is no less than that of a power law through the data,
+which holds nothing irreducible.
 """
 
 from __future__ import annotations
