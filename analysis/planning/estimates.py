@@ -117,15 +117,19 @@ class Estimates:
     def _clustered(self, slopes: np.ndarray) -> tuple[float, float]:
         """The mean of the variance by clusters that a fit will find for ``slopes`` (P,), and its degrees of
         freedom: that of a sum of squares t_g' e of errors e, by its first two moments."""
-        weight = self._given_back @ slopes
+        weight, own, shared = self._given_back @ slopes, self.noise.run**2, self.noise.shared**2
         total, square = np.bincount(self.cluster, weight), np.bincount(self.cluster, weight**2)
-        weighted = self._by_cluster(self.jacobian * weight[:, None])
-        moved = weighted @ self.bread  # by how much the estimates move with each cluster
-        alike = np.diag(square) - 2 * moved @ weighted.T + moved @ (self.jacobian.T @ self.jacobian) @ moved.T
-        sums = np.diag(total) - self._sums @ moved.T
-        both = self.noise.run**2 * alike + self.noise.shared**2 * sums.T @ sums
-        mean = float(np.trace(both))
-        return mean, max(mean**2 / max(float((both**2).sum()), 1e-300), 1.0)
+        weighted, bread = self._by_cluster(self.jacobian * weight[:, None]), self.bread
+        # the covariance of t_g' e (G, G) is diag(alone) + joint @ core @ joint'
+        alone = own * square + shared * total**2
+        joint = np.hstack([weighted, total[:, None] * self._sums])
+        moved = own * (bread @ (self.jacobian.T @ self.jacobian) @ bread - 2 * bread)
+        moved += shared * bread @ (self._sums.T @ self._sums) @ bread
+        core = np.block([[moved, -shared * bread], [-shared * bread, np.zeros_like(bread)]])
+        seen = core @ (joint.T @ joint)
+        mean = float(alone.sum() + np.trace(seen))
+        squares = (alone**2).sum() + 2 * alone @ ((joint @ core) * joint).sum(1) + np.trace(seen @ seen)
+        return mean, max(mean**2 / max(float(squares), 1e-300), 1.0)
 
     @cached_property
     def _independent(self) -> np.ndarray:
