@@ -6,9 +6,9 @@ the law promises from the data to the target (:mod:`analysis.fits.promise`), c t
 is where nothing is known of the table, and b the error of a back-test on the table itself. Laws predict too
 high more often than too low, by as much at any distance: by ``mean`` times what that standard deviation is at
 ``FULL`` times the compute of the data, g there by the slope that the law has at the largest budget. Tables
-differ in how wrong a law is;
-``kappa`` is the median over families of tables, and ``spread`` the standard deviation of its logarithm among
-them. ``benchmarks/forecasts.py`` derives the constants and writes them with the tables they are from.
+differ in how wrong a law is; ``kappa`` is the median over families of tables, and ``spread`` the standard
+deviation of its logarithm among them. ``benchmarks/forecasts.py`` derives the constants and writes them with
+the tables they are from.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class Extrapolation:
     """A fit's law beyond its data. ``problem``: the weighted refit, ``point`` (1, P) its optimum, ``draws``
     (R, P) its replicates, in plain coordinates; ``run``: standard deviation of a run's log loss about it, at
     the largest compute; ``own``: the back-test, None where the table allows none; ``constants``: of the
-    discrepancy; ``least``: slopes of the power law that the
-    discrepancy is no less than with, None where the fit is settled."""
+    discrepancy; ``least``: slopes of the power law that the discrepancy is no less than with, None where the
+    fit is settled."""
 
     fit: Fit
     problem: Problem

@@ -11,6 +11,8 @@ import pandas as pd
 from analysis.errors import AnalysisError, some
 from analysis.tables.expressions import nearest
 
+BRANCHED = "others branch from it"
+
 
 def steps_to_loss(
     curves: pd.DataFrame,
@@ -58,10 +60,10 @@ def steps_to_loss(
     if problems:
         raise AnalysisError(problems)
     rows, excluded = [], []
-    trunks = set(runs.loc[runs["role"] == "trunk", run]) if runs is not None and "role" in runs else set()
+    trunks = [] if runs is None else _trunks(runs, run)
     for name, part in curves.groupby(run, sort=True):
         if name in trunks:
-            excluded.append({"row": str(name), "reason": "others branch from it"})
+            excluded.append({"row": str(name), "reason": BRANCHED})
             continue
         numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
         s, y = (np.asarray(x, float) for x in numeric)
@@ -119,21 +121,20 @@ def steps_to_common_loss(
                 for name, (frame, columns) in asked.items() for c in columns if c not in frame]  # fmt: skip
     if problems:
         raise AnalysisError(problems)
-    trunk = runs["role"].eq("trunk") if "role" in runs else pd.Series(False, runs.index)
+    trunks = _trunks(runs, "run_id")
     decay: Any = runs["decay_tokens"] if "decay_tokens" in runs else pd.Series(0, runs.index)
-    branches: Any = runs.assign(_constant=runs["tokens"] - decay.fillna(0))[~trunk]
-    found, excluded = (
-        [],
-        [{"row": str(x), "reason": "others branch from it"} for x in runs.loc[trunk, "run_id"]],
-    )
+    branches: Any = runs.assign(_constant=runs["tokens"] - decay.fillna(0))
+    branches = branches[~branches["run_id"].isin(trunks)]
+    found, excluded = [], [{"row": str(x), "reason": BRANCHED} for x in trunks]
     for _, part in branches.groupby(list(by), sort=True, dropna=False):
-        for horizon, alike in part.groupby(_horizons(part), sort=True):
+        tokens, batches = (part[x].to_numpy(float) for x in ("tokens", "batch_tokens"))
+        for _, alike in part.assign(horizon=horizons(tokens, batches)).groupby("horizon", sort=True):
             mine: Any = curves.merge(alike[["run_id", "_constant"]], on="run_id")
             mine = mine[(mine["tokens"] <= mine["_constant"]) & mine[loss].notna()]
             if mine.empty:
                 continue
             target = float(mine.groupby("run_id")[loss].min().max())
-            rows = alike.drop(columns="_constant").assign(horizon=horizon)
+            rows = alike.drop(columns="_constant")
             steps, left = steps_to_loss(mine.drop(columns="tokens"), target, loss=loss, runs=rows)
             found.append(steps)
             excluded += left
@@ -144,11 +145,15 @@ def steps_to_common_loss(
     return pd.concat(found, ignore_index=True), excluded
 
 
-def _horizons(runs: pd.DataFrame) -> np.ndarray:
-    """The horizon of each run (n,): tokens of the smallest batch that has the same to whole steps
-    of the larger one."""
-    tokens, batches = (runs[x].to_numpy(float) for x in ("tokens", "batch_tokens"))
-    out, firsts = np.empty(len(runs)), list[int]()
+def _trunks(runs: pd.DataFrame, run: str) -> list[Any]:
+    """The names of the runs that others branch from."""
+    return [*runs.loc[runs["role"] == "trunk", run]] if "role" in runs else []
+
+
+def horizons(tokens: np.ndarray, batches: np.ndarray) -> np.ndarray:
+    """The horizon of each run (n,): tokens of the smallest batch that has the same to whole steps of the
+    larger one."""
+    out, firsts = np.empty(len(tokens)), list[int]()
     for i in np.lexsort((tokens, batches)):
         apart = np.array([abs(tokens[i] - tokens[k]) for k in firsts])
         alike = apart <= np.array([batches[i] * (batches[i] > batches[k]) for k in firsts])

@@ -74,11 +74,11 @@ def decisions(fits: Mapping[str, Fit], cells: pd.DataFrame, count: int = 3) -> l
         count: cells for each law.
     """
     first, *others = fits
-    cost, found = cells["cost"].to_numpy(float), list[Decision]()
+    cost, run, found = cells["cost"].to_numpy(float), noise_of(fits[first]).run, list[Decision]()
     own: Any = fits[first].predict(cells).frame
     places = np.log(own[[x for x in "ND" if x in own] or ["C"]].to_numpy(float))
     for name in others:
-        apart, size = _apart(fits[first], fits[name], cells)
+        apart, size = _apart(own, fits[name].predict(cells).frame, run)
         best = int(np.argmax(size))
         worth = np.where(size >= max(0.5 * size[best], LEAST), size**2 / cost, 0.0)
         chosen = _spread(worth, places, count) or ([best] if size[best] > 0 else [])
@@ -94,26 +94,24 @@ def told_apart(fits: Mapping[str, Fit], runs: pd.DataFrame) -> list[Told]:
         fits: usable fits of one table by the names of their laws.
         runs: that table: the inputs of these laws, and ``label`` where there is one.
     """
-    (first, own), *others = fits.items()
+    (first, leading), *others = fits.items()
+    own, run = leading.predict(runs).frame, noise_of(leading).run
     named: Any = runs.get("label", runs.index)
     labels = [str(x) for x in named]
     found = list[Told]()
     for name, other in others:
-        apart, size = _apart(own, other, runs)
+        apart, size = _apart(own, other.predict(runs).frame, run)
         most = int(np.argmax(size))
         if size[most] > ENOUGH:
             found.append(Told(labels[most], first, name, float(apart[most]), float(size[most])))
     return found
 
 
-def _apart(first: Fit, other: Fit, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The log ratios (m,) of the losses of two laws at cells, and their size in standard deviations of a run
-    there and of both laws."""
-    own: Any = first.predict(cells).frame
-    another: Any = other.predict(cells).frame
-    apart = np.log(another["loss"].to_numpy() / own["loss"].to_numpy())
-    run = noise_of(first).run
-    error = np.sqrt(run**2 + own["se_log"].to_numpy() ** 2 + another["se_log"].to_numpy() ** 2)
+def _apart(own: Any, other: Any, run: float) -> tuple[np.ndarray, np.ndarray]:
+    """The log ratios (m,) of the losses that two laws predict, and their size in standard deviations of a
+    ``run`` there and of both laws."""
+    apart = np.log(other["loss"].to_numpy() / own["loss"].to_numpy())
+    error = np.sqrt(run**2 + own["se_log"].to_numpy() ** 2 + other["se_log"].to_numpy() ** 2)
     return apart, np.nan_to_num(np.abs(apart) / error)
 
 

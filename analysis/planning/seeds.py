@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from analysis.fits.sharing import joint
 from analysis.planning.expectation import LEVEL
 from analysis.planning.statement import aligned
 from analysis.results import Interval, Part
@@ -90,10 +88,7 @@ def _drawn_once(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each trunk. Were it one draw, cells that have a trunk in common would differ by it as they
     do by all others, so that they are one cell."""
     cell, trunk = (pd.factorize(rows[name])[0] for name in ("cell", "trunk_id"))
-    trunk = trunk + cell.max(initial=-1) + 1
-    nodes = trunk.max(initial=-1) + 1
-    joined = connected_components(coo_array((np.ones(len(rows)), (cell, trunk)), (nodes, nodes)))[1]
-    return rows.assign(cell=joined[cell]).drop_duplicates("trunk_id")
+    return rows.assign(cell=joint(cell, trunk)).drop_duplicates("trunk_id")
 
 
 def _parts(found: dict[str, Any], alone: dict[str, Any], level: float) -> Iterator[KnownNoise]:

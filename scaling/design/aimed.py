@@ -35,12 +35,19 @@ def around(
     study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: list[PlannedRun], steps: int
 ) -> list[Offer]:
     """The cells about the best run at the compute asked for, of so many ``steps`` or more."""
-    vocab, counting = resolve_data(study).vocab_size, Counting()
-    shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
-    n = best_size(prior, design.compute, [counting.params(shape) for shape in shapes])
+    vocab = resolve_data(study).vocab_size
+    n = best_size(prior, design.compute, sizes_of(study, vocab))
     ratio = design.compute / 6 / n**2
     bounds = Bounds(n, (design.compute / DECADES, most), (ratio / RATIOS, ratio * RATIOS), steps)
     return offers(study, vocab, bounds, have)
+
+
+def sizes_of(study: Study, vocab_size: int) -> list[int]:
+    """N of all sizes of a family."""
+    shapes = (
+        study.family.member(size).shape(vocab_size, study.data.context) for size in study.family.members
+    )
+    return [Counting().params(shape) for shape in shapes]
 
 
 def best_size(prior: Prior, compute: float, sizes: list[int]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fits.summary import count
+from analysis.hyperparameters.steps import horizons
 from analysis.laws.lookup import LAW
 from analysis.planning.batch_groups import BatchGroup, CriticalPrior
 from analysis.planning.batches import ExpectedBatches, expect_batches
@@ -63,18 +64,15 @@ def batch_statement(plan: Plan, fitted: list[PlannedRun], asked: Asked) -> Batch
 
 
 def _grouped(fitted: Iterable[PlannedRun]) -> Iterator[list[PlannedRun]]:
-    """The runs of one variant, size, values on axes and horizon, of which that of the smallest batch, the
-    first, says most; others are of the nearest that whole steps allow."""
-    found = dict[Any, list[list[PlannedRun]]]()
+    """The runs of one variant, size, values on axes and horizon, the smallest batch first."""
+    found = dict[Any, list[PlannedRun]]()
     for run in sorted(fitted, key=lambda run: (run.run.batch_tokens, run.run.tokens)):
-        horizons = found.setdefault((run.variant, run.params, str(run.values)), [])
-        alike = [runs for runs in horizons if run.has_horizon_of(runs[0])]
-        if alike:
-            min(alike, key=lambda runs: abs(runs[0].run.tokens - run.run.tokens)).append(run)
-        else:
-            horizons.append([run])
-    for horizons in found.values():
-        yield from sorted(horizons, key=lambda runs: runs[0].run.tokens)
+        found.setdefault((run.variant, run.params, str(run.values)), []).append(run)
+    for runs in found.values():
+        amounts = np.array([(run.run.tokens, run.run.batch_tokens) for run in runs], float)
+        at = horizons(*amounts.T)
+        for horizon in np.unique(at):
+            yield [run for run, its in zip(runs, at, strict=True) if its == horizon]
 
 
 def _group(plan: Plan, runs: list[PlannedRun]) -> BatchGroup:

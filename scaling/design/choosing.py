@@ -21,14 +21,13 @@ from analysis.planning.help import Help
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.shop import Shop
 from analysis.tables.runs import select
-from scaling.design.aimed import STEPS, around, least_steps, target_of
+from scaling.design.aimed import STEPS, around, least_steps, sizes_of, target_of
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError, plural
 from scaling.plan.data import resolve_data
-from scaling.plan.member import Counting
 from scaling.plan.offers import Offer
 from scaling.plan.plan import PlannedRun
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
@@ -254,9 +253,7 @@ def _hash(kept: pd.DataFrame) -> str:
 def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer], int]:
     """The prior before any run, the cells that its best run at the compute asked for suggests, and the fewest
     steps that they may have."""
-    vocab, counting = resolve_data(study).vocab_size, Counting()
-    shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
-    table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
+    table = pd.DataFrame({"params": sizes_of(study, resolve_data(study).vocab_size)}, dtype=float)
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
     table["unique_tokens"] = table["tokens"]

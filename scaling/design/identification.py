@@ -138,7 +138,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
             statements.append((name, found))
             doubts += _few_clusters(found)
             doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name])]
-            doubts += too_far({"C": statements[-1][1].extrapolation})
+            doubts += too_far({"C": found.extrapolation})
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis.planning.seeds import ExpectedNoise, expect_noise
+from scaling.design.tables import table_of
 from scaling.plan.plan import Plan, PlannedRun
 
 
@@ -18,26 +18,13 @@ def noise_of_plan(plan: Plan) -> ExpectedNoise | None:
     return expect_noise(_table(runs), documents) if runs else None
 
 
-def _table(runs: Iterable[PlannedRun]) -> pd.DataFrame:
-    """The columns of runs by which their table will tell settings and seeds apart."""
-    return pd.DataFrame([_row(run) for run in runs])
-
-
-def _row(run: PlannedRun) -> dict[str, Any]:
-    corpus = " ".join(map(str, run.run.data_key))
-    return {
-        "label": run.label,
-        "role": run.role,
-        "variant": run.variant,
-        "corpus": corpus,
-        "params": run.params,
-        "tokens": run.run.tokens,
-        "unique_tokens": run.unique_tokens,
-        "flops": run.flops,
-        "batch_tokens": run.run.batch_tokens,
-        "learning_rate": run.run.learning_rate,
-        "trunk_id": run.trunk_id,
-        "seed": run.run.seed,
-        "seed_order": run.run.order_seed,
-        **run.values,
-    }
+def _table(runs: Sequence[PlannedRun]) -> pd.DataFrame:
+    """The table of runs with the columns by which it tells settings and seeds apart."""
+    return table_of(runs).assign(
+        role=[run.role for run in runs],
+        variant=[run.variant for run in runs],
+        corpus=[" ".join(map(str, run.run.data_key)) for run in runs],
+        batch_tokens=[run.run.batch_tokens for run in runs],
+        learning_rate=[run.run.learning_rate for run in runs],
+        seed_order=[run.run.order_seed for run in runs],
+    )

@@ -43,12 +43,8 @@ def index_all(study: Study, asked: Sequence[Asked], stores: Stores) -> list[tupl
     Raises:
         SpecError: the problems of all; NotPrepared where some have to be prepared first.
     """
-    kind, indexes, findings, others = (
-        SpecError,
-        list[tuple[Choice, DataIndex]](),
-        list[Finding](),
-        list[Complaint](),
-    )
+    indexes = list[tuple[Choice, DataIndex]]()
+    kind, findings, others = SpecError, list[Finding](), list[Complaint]()
     firsts = {id(one.choice.data): one.choice for one in reversed(asked)}
     for choice in reversed(firsts.values()) if asked else [_plain(study)]:
         try:

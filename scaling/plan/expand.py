@@ -86,9 +86,7 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     Raises:
         UserError: every problem of study and data.
     """
-    plan = made_of_study(study, lambda checked: _planned(checked, _indexes(stores)))
-    assert plan is not None, "it is all that was written"
-    return plan
+    return _whole(study, _indexes(stores))
 
 
 def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> Plan:
@@ -105,9 +103,7 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     def indexes(checked: Checked, asked: Sequence[Asked]) -> Callable[[Data], DataIndex]:
         return index_of
 
-    plan = made_of_study(study, lambda checked: _planned(checked, indexes))
-    assert plan is not None, "it is all that was written"
-    return plan
+    return _whole(study, indexes)
 
 
 def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
@@ -136,6 +132,12 @@ def _indexes(stores: Stores) -> Indexes:
         return lambda data: found[id(data)]
 
     return indexes
+
+
+def _whole(study: Study, indexes: Indexes) -> Plan:
+    plan = made_of_study(study, lambda checked: _planned(checked, indexes))
+    assert plan is not None, "it is all that was written"
+    return plan
 
 
 def _planned(checked: Checked, indexes: Indexes) -> Plan | None:
